@@ -1,0 +1,197 @@
+//! What the registry keeps, as JSON documents.
+
+use bulkhead_registry::{Action, ModelRecord, PluginRecord, Promotion, Stage, VersionRecord};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::predict::State;
+
+/// A list, or a part of one.
+#[derive(Serialize, ToSchema)]
+pub(super) struct List<T> {
+    pub(super) items: Vec<T>,
+    /// Where there is more: pass it as `after`.
+    pub(super) next: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct PluginDocument {
+    name: String,
+    version: String,
+    /// `transform`, `router` or `predictor`.
+    world: String,
+    /// SHA-256 of the component.
+    digest: String,
+    /// Bytes of the component.
+    size: u64,
+    /// Interfaces that it imports.
+    imports: Vec<String>,
+    /// What it says of itself.
+    description: Value,
+    /// Milliseconds since the epoch.
+    created_at: i64,
+}
+
+impl From<PluginRecord> for PluginDocument {
+    fn from(record: PluginRecord) -> Self {
+        Self {
+            name: record.plugin.name.to_string(),
+            version: record.plugin.version.to_string(),
+            world: record.world,
+            digest: record.digest.to_string(),
+            size: record.size,
+            imports: record.imports,
+            description: record.description,
+            created_at: record.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ModelDocument {
+    name: String,
+    /// The version that answers.
+    production: Option<String>,
+    /// The highest version there is.
+    latest: String,
+    /// How many there are.
+    versions: u64,
+    /// Of the version that answers: `ready`, `failed` or `unloaded`.
+    state: Option<&'static str>,
+    /// Milliseconds since the epoch.
+    created_at: i64,
+}
+
+impl ModelDocument {
+    pub(super) fn new(record: ModelRecord, state: Option<&State>) -> Self {
+        Self {
+            name: record.name.to_string(),
+            production: record.production.map(|version| version.to_string()),
+            latest: record.latest.to_string(),
+            versions: record.versions,
+            state: state.map(state_name),
+            created_at: record.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct VersionDocument {
+    name: String,
+    version: String,
+    /// `staging`, `production` or `archived`.
+    stage: &'static str,
+    /// `ready`, `failed`, or `unloaded` (archived, and loaded when it is asked for by its number).
+    state: &'static str,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// `onnx` or `container`.
+    runtime: Value,
+    /// SHA-256 of the artifact.
+    digest: String,
+    /// Bytes of the artifact.
+    size: u64,
+    /// What the model takes and gives.
+    signature: Value,
+    manifest: Value,
+    /// Where and with how many sessions and threads it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<EngineDocument>,
+    /// Milliseconds since the epoch.
+    created_at: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct EngineDocument {
+    instances: usize,
+    threads: usize,
+    /// Runs take microseconds, so they run on the thread that asks.
+    inline: bool,
+}
+
+impl VersionDocument {
+    pub(super) fn new(record: VersionRecord, state: Option<&State>) -> Self {
+        let engine = match state {
+            Some(State::Ready(slot)) => {
+                let engine = slot.engine();
+                Some(EngineDocument { instances: engine.instances(), threads: engine.threads(), inline: engine.runs_inline() })
+            }
+            _ => None,
+        };
+        Self {
+            name: record.model.name.to_string(),
+            version: record.model.version.to_string(),
+            stage: stage_name(record.stage),
+            state: state.map_or("unloaded", state_name),
+            why: match state {
+                Some(State::Failed(why)) => Some(why.clone()),
+                _ => None,
+            },
+            runtime: serde_json::to_value(record.manifest.runtime).unwrap_or_default(),
+            digest: record.digest.to_string(),
+            size: record.size,
+            signature: record.signature,
+            manifest: serde_json::to_value(&record.manifest).unwrap_or_default(),
+            engine,
+            created_at: record.created_at,
+        }
+    }
+}
+
+fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Ready(_) => "ready",
+        State::Unloaded => "unloaded",
+        State::Failed(_) => "failed",
+    }
+}
+
+pub(super) fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Staging => "staging",
+        Stage::Production => "production",
+        Stage::Archived => "archived",
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct PromotionDocument {
+    seq: i64,
+    /// `promote` or `rollback`.
+    action: &'static str,
+    /// In production since.
+    version: String,
+    /// In production before.
+    from: Option<String>,
+    /// Milliseconds since the epoch.
+    at: i64,
+}
+
+impl From<Promotion> for PromotionDocument {
+    fn from(promotion: Promotion) -> Self {
+        Self {
+            seq: promotion.seq,
+            action: match promotion.action {
+                Action::Promote => "promote",
+                Action::Rollback => "rollback",
+            },
+            version: promotion.version.to_string(),
+            from: promotion.from.map(|version| version.to_string()),
+            at: promotion.at,
+        }
+    }
+}
+
+/// What changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangeDocument {
+    pub(super) model: String,
+    /// In production now.
+    pub(super) production: String,
+    /// In production before.
+    pub(super) from: Option<String>,
+    /// False where it was in production already.
+    pub(super) changed: bool,
+}

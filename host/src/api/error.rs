@@ -1,0 +1,269 @@
+//! Errors as callers see them: one table of codes, and where each room's errors go in it.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bulkhead_registry::{ArtifactError, StoreError};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::loader::LoaderError;
+use crate::predict::{Missing, PredictError};
+use crate::runner::RunError;
+use crate::sandbox::{Refused, SandboxError};
+
+/// A stable name of an error, with its status and meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// As it stands in answers.
+    pub name: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What it means, for the documentation.
+    pub meaning: &'static str,
+}
+
+macro_rules! codes {
+    ($($constant:ident $name:literal $status:literal $meaning:literal;)+) => {
+        $(pub(super) const $constant: Code = Code { name: $name, status: $status, meaning: $meaning };)+
+        /// Every code there is.
+        pub const CODES: &[Code] = &[$($constant),+];
+    };
+}
+
+codes! {
+    INVALID_INPUT "invalid_input" 400 "The request's body, path or parameters are not what is expected; `details.pointer` is a JSON pointer to what is wrong, where there is one.";
+    INFERENCE_FAILED "inference_failed" 400 "The inputs have the right names, types and shapes, and the model can't be run on them; the message is the runtime's.";
+    NOT_FOUND "not_found" 404 "There is no such model, version, plugin or path.";
+    METHOD_NOT_ALLOWED "method_not_allowed" 405 "The path takes other methods; the `Allow` header names them.";
+    ALREADY_EXISTS "already_exists" 409 "Other content is there under this name and version; versions never change.";
+    IN_USE "in_use" 409 "Something still refers to it; `details.by` says what.";
+    NO_PRODUCTION "no_production_version" 409 "The model has no version in production, or none to go back to.";
+    TOO_LARGE "payload_too_large" 413 "The body is larger than is taken; `details.limit_bytes` is the limit.";
+    UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" 415 "The body is of a type that this route or model does not take.";
+    INVALID_MANIFEST "invalid_manifest" 422 "The manifest breaks a rule; `details.problems` lists each.";
+    NOT_A_COMPONENT "not_a_component" 422 "The upload is no WebAssembly component: a core module, precompiled code, or something else.";
+    INVALID_COMPONENT "invalid_component" 422 "The upload is a malformed component, or uses a proposal that is switched off.";
+    WRONG_WORLD "wrong_world" 422 "The component does not export what a plugin must.";
+    IMPORT_NOT_GRANTED "import_not_granted" 422 "The component imports something that can't be granted.";
+    OVER_LIMITS "over_limits" 422 "The component is larger, inside or outside, than is taken.";
+    COMPILE_FAILED "compile_failed" 422 "The component can't be compiled, or not within the bounds on time and memory.";
+    START_FAILED "start_failed" 422 "The component was compiled, and failed when it was first started.";
+    INVALID_MODEL "invalid_model" 422 "The runtime refuses the model; the message is the runtime's.";
+    MISSING_PLUGIN "missing_plugin" 422 "The manifest names a plugin that was not uploaded.";
+    INVALID_CONFIG "invalid_plugin_config" 422 "A plugin refuses its configuration; `details.pointer` points into it.";
+    MISMATCH "transforms_do_not_fit" 422 "What the transforms make or read is not what the model takes or gives.";
+    UNSUPPORTED_RUNTIME "unsupported_runtime" 422 "The manifest asks for a runtime that this host has not.";
+    INTERNAL "internal" 500 "The host's own fault; the log has more under the request id.";
+    PLUGIN_ERROR "plugin_error" 502 "A plugin says that something went wrong in it.";
+    PLUGIN_TRAPPED "plugin_trapped" 502 "A plugin broke off.";
+    PLUGIN_OUT_OF_MEMORY "plugin_out_of_memory" 502 "A plugin needs more memory than the manifest grants it.";
+    NOT_READY "not_ready" 503 "The version is being loaded or taken down, or could not be loaded.";
+    OVERLOADED "overloaded" 503 "Too much waits already; `Retry-After` says when to try again.";
+    PLUGIN_UNAVAILABLE "plugin_unavailable" 503 "A plugin says: not now.";
+    DEADLINE_EXCEEDED "deadline_exceeded" 504 "The model did not answer in time.";
+    PLUGIN_DEADLINE "plugin_deadline" 504 "A plugin used up the time that the manifest grants it.";
+    DISK_FULL "disk_full" 507 "The host has no space left for an upload.";
+}
+
+/// An error on its way out. The request id is added where all answers pass, in `router.rs`.
+#[derive(Debug, Clone)]
+pub(super) struct ApiError {
+    code: Code,
+    message: String,
+    details: Option<Value>,
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody<'a> {
+    error: ErrorDetail<'a>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetail<'a> {
+    /// Stable; the table of codes lists them all.
+    code: &'a str,
+    /// For people: what was expected, what came, what to do.
+    message: &'a str,
+    /// Also in the header `X-Request-ID`, and in the log.
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Value>,
+}
+
+impl ApiError {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: None }
+    }
+
+    pub(super) fn with(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    pub(super) fn too_large(what: &str, limit: u64) -> Self {
+        Self::new(TOO_LARGE, format!("{what} may have at most {limit} bytes")).with(json!({ "limit_bytes": limit }))
+    }
+
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self::new(INTERNAL, message)
+    }
+
+    /// The body, with the request id; what is the host's own fault is told to the log, and not to the caller.
+    pub(super) fn body(&self, request_id: &str) -> Vec<u8> {
+        let message = if self.code == INTERNAL {
+            tracing::error!(request.id = request_id, error = self.message, "a request failed by the host's own fault");
+            "something went wrong in the host; its log has more under this request id"
+        } else {
+            &self.message
+        };
+        let body = ErrorBody { error: ErrorDetail { code: self.code.name, message, request_id, details: self.details.as_ref() } };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        if matches!(self.code, OVERLOADED | NOT_READY | PLUGIN_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Missing> for ApiError {
+    fn from(missing: Missing) -> Self {
+        let code = match missing {
+            Missing::Model(_) | Missing::Version(..) => NOT_FOUND,
+            Missing::NoProduction(_) => NO_PRODUCTION,
+            Missing::Failed(..) | Missing::Unloaded(..) => NOT_READY,
+        };
+        Self::new(code, missing.to_string())
+    }
+}
+
+impl From<PredictError> for ApiError {
+    fn from(error: PredictError) -> Self {
+        // The codes of `PredictError` are names of the table above; a test sees to it.
+        let code = CODES.iter().copied().find(|code| code.name == error.code()).unwrap_or(INTERNAL);
+        let details = match &error {
+            PredictError::Plugin { plugin, source: SandboxError::Invalid { pointer, .. } } => json!({ "plugin": plugin, "pointer": pointer }),
+            PredictError::Plugin { plugin, .. } => json!({ "plugin": plugin }),
+            PredictError::Malformed(malformed) => json!({ "pointer": malformed.pointer }),
+            PredictError::Run(RunError::Invalid { input: Some(input), .. }) => json!({ "input": input }),
+            _ => return Self::new(code, error.to_string()),
+        };
+        Self::new(code, error.to_string()).with(details)
+    }
+}
+
+impl From<LoaderError> for ApiError {
+    fn from(error: LoaderError) -> Self {
+        let message = error.to_string();
+        match error {
+            LoaderError::Component(refused) => Self::new(
+                match refused {
+                    Refused::NotAComponent(_) => NOT_A_COMPONENT,
+                    Refused::Malformed(_) => INVALID_COMPONENT,
+                    Refused::OverLimits(_) => OVER_LIMITS,
+                    Refused::WrongWorld(_) => WRONG_WORLD,
+                    Refused::Import(_) => IMPORT_NOT_GRANTED,
+                    Refused::Compile(_) => COMPILE_FAILED,
+                    Refused::Smoke(_) => START_FAILED,
+                    Refused::Host(_) => INTERNAL,
+                },
+                message,
+            ),
+            LoaderError::Manifest(error) => Self::new(INVALID_MANIFEST, message).with(json!({ "problems": error.problems() })),
+            LoaderError::Model(_) => Self::new(INVALID_MODEL, message),
+            LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
+            LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
+            LoaderError::Config { at, source, .. } => {
+                let pointer = match source {
+                    SandboxError::Invalid { pointer, .. } => pointer,
+                    _ => String::new(),
+                };
+                Self::new(INVALID_CONFIG, message).with(json!({ "pointer": format!("/transforms/{at}/config{pointer}") }))
+            }
+            LoaderError::Mismatch(_) => Self::new(MISMATCH, message),
+            LoaderError::AlreadyExists { there, .. } => Self::new(ALREADY_EXISTS, message).with(json!({ "digest": there })),
+            LoaderError::InUse { by, .. } => Self::new(IN_USE, message).with(json!({ "by": by })),
+            LoaderError::NotFound(_) => Self::new(NOT_FOUND, message),
+            LoaderError::NothingToRollBack(_) => Self::new(NO_PRODUCTION, message),
+            LoaderError::Artifact(error) => error.into(),
+            LoaderError::Store(error) => error.into(),
+            LoaderError::Host(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<ArtifactError> for ApiError {
+    fn from(error: ArtifactError) -> Self {
+        match error {
+            ArtifactError::TooLarge { limit } => Self::too_large("the artifact", limit),
+            ArtifactError::DiskFull(_) => no_space(),
+            other => Self::internal(other.to_string()),
+        }
+    }
+}
+
+fn no_space() -> ApiError {
+    ApiError::new(DISK_FULL, "the host has no space left for this upload; nothing of it was kept")
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::MissingPlugin(plugin) => LoaderError::MissingPlugin(plugin).into(),
+            StoreError::Full(_) => no_space(),
+            StoreError::Cursor(_) => Self::new(INVALID_INPUT, error.to_string()),
+            other => Self::internal(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_documented() {
+        let page = include_str!("../../docs/errors.md");
+        for (at, code) in CODES.iter().enumerate() {
+            assert!(CODES[..at].iter().all(|earlier| earlier.name != code.name), "{} twice", code.name);
+            let row = format!("| `{}` | {} | {} |", code.name, code.status, code.meaning);
+            assert!(page.contains(&row), "docs/errors.md lacks:\n{row}");
+        }
+        assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), CODES.len());
+    }
+
+    #[test]
+    fn every_code_of_a_predict_error_is_in_the_table() {
+        let sandbox = [
+            SandboxError::Invalid { pointer: String::new(), message: String::new() },
+            SandboxError::Unavailable(String::new()),
+            SandboxError::Internal(String::new()),
+            SandboxError::Trapped(String::new()),
+            SandboxError::Deadline(std::time::Duration::ZERO),
+            SandboxError::OutOfMemory(1),
+            SandboxError::Busy,
+        ];
+        let run = [
+            RunError::Invalid { input: None, message: String::new() },
+            RunError::Overloaded { waiting: 1 },
+            RunError::Deadline,
+            RunError::Failed(String::new()),
+            RunError::Stopped,
+        ];
+        let errors = sandbox
+            .into_iter()
+            .map(|source| PredictError::Plugin { plugin: String::new(), source })
+            .chain(run.into_iter().map(PredictError::Run));
+        for error in errors {
+            assert!(CODES.iter().any(|code| code.name == error.code()), "{}", error.code());
+        }
+    }
+}

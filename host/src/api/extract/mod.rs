@@ -1,0 +1,147 @@
+//! Facts of a request, taken out and checked before a handler starts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use bulkhead_registry::{ModelName, ModelRef, Page, PluginName, PluginRef, TenantId, Version};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::error::{ApiError, INVALID_INPUT, NOT_FOUND};
+
+/// What every request carries, put there where all requests pass.
+#[derive(Clone)]
+pub(in crate::api) struct Context {
+    /// Echoed, and in every log line.
+    pub(in crate::api) request_id: Arc<str>,
+    /// When the head of the request was read.
+    pub(in crate::api) arrived: Instant,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Context {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("a request without its context"))
+    }
+}
+
+/// Who asks. There is one tenant until there is authentication.
+pub(in crate::api) struct Caller {
+    pub(in crate::api) tenant: TenantId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Ok(Self { tenant: TenantId::default_tenant() })
+    }
+}
+
+/// Something of the path that has a syntax; what breaks it can't exist.
+pub(in crate::api) struct Named<T>(pub(in crate::api) T);
+
+impl<S: Send + Sync, T: FromPath> FromRequestParts<S> for Named<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let creates = parts.method == axum::http::Method::PUT;
+        let path = path::<T::Raw, S>(parts, state).await?;
+        T::from_path(path).map(Self).map_err(|message| ApiError::new(if creates { INVALID_INPUT } else { NOT_FOUND }, message))
+    }
+}
+
+async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, ApiError> {
+    let Path(path) = Path::<T>::from_request_parts(parts, state).await.map_err(|error: PathRejection| ApiError::new(INVALID_INPUT, error.body_text()))?;
+    Ok(path)
+}
+
+/// Made of the parameters of a path.
+pub(in crate::api) trait FromPath: Sized {
+    /// The parameters.
+    type Raw: DeserializeOwned + Send;
+
+    fn from_path(raw: Self::Raw) -> Result<Self, String>;
+}
+
+#[derive(Deserialize)]
+pub(in crate::api) struct RawName {
+    name: String,
+}
+
+#[derive(Deserialize)]
+pub(in crate::api) struct RawVersion {
+    name: String,
+    version: String,
+}
+
+impl RawVersion {
+    pub(in crate::api) fn new(name: &str, version: &str) -> Self {
+        Self { name: name.to_owned(), version: version.to_owned() }
+    }
+}
+
+impl FromPath for ModelName {
+    type Raw = RawName;
+
+    fn from_path(raw: RawName) -> Result<Self, String> {
+        raw.name.parse().map_err(|error| format!("model name: {error}"))
+    }
+}
+
+impl FromPath for PluginName {
+    type Raw = RawName;
+
+    fn from_path(raw: RawName) -> Result<Self, String> {
+        raw.name.parse().map_err(|error| format!("plugin name: {error}"))
+    }
+}
+
+fn version(text: &str) -> Result<Version, String> {
+    text.parse().map_err(|error| format!("version: {error}"))
+}
+
+impl FromPath for ModelRef {
+    type Raw = RawVersion;
+
+    fn from_path(raw: RawVersion) -> Result<Self, String> {
+        Ok(Self { name: ModelName::from_path(RawName { name: raw.name })?, version: version(&raw.version)? })
+    }
+}
+
+impl FromPath for PluginRef {
+    type Raw = RawVersion;
+
+    fn from_path(raw: RawVersion) -> Result<Self, String> {
+        Ok(Self { name: PluginName::from_path(RawName { name: raw.name })?, version: version(&raw.version)? })
+    }
+}
+
+/// The query, typed.
+pub(in crate::api) struct Asked<T>(pub(in crate::api) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|error: QueryRejection| ApiError::new(INVALID_INPUT, error.body_text()))
+    }
+}
+
+/// Which part of a list.
+#[derive(Deserialize)]
+pub(in crate::api) struct Paging {
+    limit: Option<u32>,
+    after: Option<String>,
+}
+
+impl From<Paging> for Page {
+    fn from(paging: Paging) -> Self {
+        Self { limit: paging.limit.unwrap_or(100), after: paging.after }
+    }
+}

@@ -1,0 +1,66 @@
+//! HTTP only: decode, one call into a room, encode. The only room that knows status codes and wire types.
+
+mod document;
+mod error;
+mod extract;
+mod health;
+mod models;
+mod openapi;
+mod plugins;
+mod predict;
+mod router;
+mod serve;
+mod upload;
+mod versions;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+
+pub use error::{CODES, Code};
+pub use router::{admin, public};
+pub use serve::{bind, serve};
+
+use crate::config::Http;
+use crate::loader::{Loader, Problem};
+use crate::telemetry::metrics::Metrics;
+
+/// What handlers work with; cheap to clone.
+pub type App = Arc<AppState>;
+
+/// What handlers work with.
+pub struct AppState {
+    /// Loads and unloads.
+    pub loader: Loader,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Bounds of requests.
+    pub http: Http,
+    /// Predict requests at one time.
+    pub in_flight: Semaphore,
+    /// Where the host is between start and stop.
+    pub life: Life,
+}
+
+/// Where the host is between start and stop.
+#[derive(Default)]
+pub struct Life {
+    started: AtomicBool,
+    stopping: AtomicBool,
+    problems: RwLock<Vec<Problem>>,
+}
+
+impl Life {
+    /// Everything that could be loaded is; these could not.
+    pub fn started(&self, problems: Vec<Problem>) {
+        *self.problems.write() = problems;
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// No new work is wanted.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}

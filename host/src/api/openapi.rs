@@ -1,0 +1,135 @@
+//! The OpenAPI document: the fixed routes, and a path for each model that answers now, made from what its transforms
+//! say of themselves and from its signature.
+
+use axum::extract::State;
+use axum::{Json, Router, routing};
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::App;
+use super::{models, plugins, versions};
+use super::extract::Caller;
+use crate::engine::Port;
+use crate::predict::{Slot, State as VersionState};
+use crate::sandbox::Transform;
+use crate::tensor::Datatype;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Bulkhead", description = "A model-serving host. Each model that answers has a path of its own below; errors are `{\"error\": {code, message, request_id, details?}}`."),
+    paths(
+        plugins::put, plugins::list, plugins::versions, plugins::get, plugins::delete,
+        models::list, models::get, models::promote, models::rollback, models::history,
+        versions::put, versions::list, versions::get, versions::delete,
+    )
+)]
+struct Fixed;
+
+pub(super) fn routes() -> Router<App> {
+    let page: Router<App> = Router::from(SwaggerUi::new("/docs").config(Config::from("/openapi.json")));
+    Router::new().route("/openapi.json", routing::get(document)).merge(page)
+}
+
+async fn document(State(app): State<App>, caller: Caller) -> Json<Value> {
+    let mut document = serde_json::to_value(Fixed::openapi()).unwrap_or_default();
+    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        for (path, operation) in fixed_predict() {
+            paths.insert(path, operation);
+        }
+        let mut all = app.loader.slots().all();
+        all.sort_by(|a, b| a.1.cmp(&b.1));
+        for (tenant, model, state) in all {
+            let VersionState::Ready(slot) = state else { continue };
+            let answers = app.loader.slots().pick(tenant.as_str(), model.name.as_str(), None).is_ok_and(|(current, _)| current.version() == slot.version());
+            if tenant == caller.tenant && answers {
+                paths.insert(format!("/v1/models/{}/predict", model.name), json!({ "post": operation(&slot) }));
+            }
+        }
+    }
+    Json(document)
+}
+
+/// The routes of predict as they are, with the name as a parameter.
+fn fixed_predict() -> [(String, Value); 2] {
+    let operation = |parameters: &[&str]| {
+        let parameters: Vec<_> = parameters.iter().map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
+        json!({ "post": {
+            "tags": ["predict"],
+            "summary": "Predict",
+            "parameters": parameters,
+            "requestBody": { "required": true, "content": { "application/json": {}, "application/octet-stream": {} } },
+            "responses": responses(&json!({})),
+        } })
+    };
+    [
+        ("/v1/models/{name}/predict".to_owned(), operation(&["name"])),
+        ("/v1/models/{name}/versions/{version}/predict".to_owned(), operation(&["name", "version"])),
+    ]
+}
+
+fn responses(schema: &Value) -> Value {
+    let error = json!({ "description": "error", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/ErrorBody" } } } });
+    json!({ "200": { "description": "the answer", "content": { "application/json": { "schema": schema } } }, "default": error })
+}
+
+/// What one model takes and gives.
+fn operation(slot: &Slot) -> Value {
+    let signature = slot.engine().signature();
+    let into = slot.transforms().iter().find(|transform| transform.description().before);
+    let out = slot.transforms().iter().find(|transform| transform.description().after);
+    let mut content = Map::new();
+    match into.map(Transform::description) {
+        Some(description) => {
+            for content_type in &description.accepts {
+                content.insert(content_type.clone(), json!({ "schema": { "type": "string", "format": "binary" } }));
+            }
+            if let Some(schema) = &description.input_schema {
+                content.insert("application/json".to_owned(), json!({ "schema": schema }));
+            }
+        }
+        None => {
+            content.insert("application/json".to_owned(), json!({ "schema": tensors("inputs", &signature.inputs) }));
+        }
+    }
+    let answer = match out.map(Transform::description) {
+        Some(description) => description.output_schema.clone().unwrap_or_else(|| json!({})),
+        None => tensors("outputs", &signature.outputs),
+    };
+    let summary: Vec<_> = slot.transforms().iter().map(|transform| transform.description().summary.as_str()).collect();
+    json!({
+        "tags": ["predict"],
+        "operationId": format!("predict_{}", slot.model()),
+        "summary": format!("Predict with {}@{}", slot.model(), slot.version()),
+        "description": summary.join(" "),
+        "requestBody": { "required": true, "content": content },
+        "responses": responses(&answer),
+    })
+}
+
+/// A JSON Schema of named tensors in the form of the Open Inference Protocol.
+fn tensors(field: &str, ports: &[Port]) -> Value {
+    let one: Vec<_> = ports
+        .iter()
+        .map(|port| {
+            let element = match port.datatype {
+                Datatype::Bool => "boolean",
+                Datatype::Bytes => "string",
+                Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64 => "number",
+                _ => "integer",
+            };
+            json!({
+                "type": "object",
+                "description": format!("shape {:?}; -1 is any extent", port.shape.as_deref().unwrap_or_default()),
+                "required": ["name", "datatype", "shape", "data"],
+                "properties": {
+                    "name": { "const": port.name },
+                    "datatype": { "const": port.datatype.name() },
+                    "shape": { "type": "array", "items": { "type": "integer" } },
+                    "data": { "type": "array", "items": { "type": [element, "array"] } },
+                },
+            })
+        })
+        .collect();
+    json!({ "type": "object", "required": [field], "properties": { field: { "type": "array", "items": { "anyOf": one } } } })
+}

@@ -1,0 +1,73 @@
+//! Plugins: uploaded, listed, described, removed.
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Json, Router, routing};
+use bulkhead_registry::{Page, PluginName, PluginRef};
+
+use super::App;
+use super::document::{List, PluginDocument};
+use super::error::{ApiError, ErrorBody, NOT_FOUND};
+use super::extract::{Asked, Caller, Named, Paging};
+use super::upload;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/plugins", routing::get(list))
+        .route("/v1/plugins/{name}", routing::get(versions))
+        .route("/v1/plugins/{name}/versions/{version}", routing::put(put).get(get).delete(delete))
+        .layer(DefaultBodyLimit::disable())
+}
+
+/// Upload a plugin. It is checked, compiled and started once before it is accepted.
+#[utoipa::path(put, path = "/v1/plugins/{name}/versions/{version}", tag = "plugins", request_body(content = Vec<u8>, content_type = "application/wasm"),
+    params(("name" = String, Path), ("version" = String, Path, description = "A semantic version")),
+    responses((status = 201, body = PluginDocument), (status = 200, description = "The same bytes were there", body = PluginDocument), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub(super) async fn put(
+    State(app): State<App>,
+    caller: Caller,
+    Named(plugin): Named<PluginRef>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<PluginDocument>), ApiError> {
+    let bytes = upload::whole("a plugin", &headers, body, app.http.max_plugin_bytes).await?;
+    let (record, new) = app.loader.add_plugin(&caller.tenant, plugin, bytes.into()).await?;
+    Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(record.into())))
+}
+
+/// List all versions of all plugins.
+#[utoipa::path(get, path = "/v1/plugins", tag = "plugins", params(("limit" = Option<u32>, Query), ("after" = Option<String>, Query)),
+    responses((status = 200, body = List<PluginDocument>)))]
+pub(super) async fn list(State(app): State<App>, caller: Caller, Asked(paging): Asked<Paging>) -> Result<Json<List<PluginDocument>>, ApiError> {
+    let page = app.loader.store().plugins(&caller.tenant, &Page::from(paging)).await?;
+    Ok(Json(List { items: page.items.into_iter().map(Into::into).collect(), next: page.next }))
+}
+
+/// List the versions of a plugin.
+#[utoipa::path(get, path = "/v1/plugins/{name}", tag = "plugins", params(("name" = String, Path)),
+    responses((status = 200, body = List<PluginDocument>), (status = 404, body = ErrorBody)))]
+pub(super) async fn versions(State(app): State<App>, caller: Caller, Named(name): Named<PluginName>) -> Result<Json<List<PluginDocument>>, ApiError> {
+    let versions = app.loader.store().plugin_versions(&caller.tenant, &name).await?;
+    if versions.is_empty() {
+        return Err(ApiError::new(NOT_FOUND, format!("there is no plugin `{name}`")));
+    }
+    Ok(Json(List { items: versions.into_iter().map(Into::into).collect(), next: None }))
+}
+
+/// Describe a version of a plugin.
+#[utoipa::path(get, path = "/v1/plugins/{name}/versions/{version}", tag = "plugins", params(("name" = String, Path), ("version" = String, Path)),
+    responses((status = 200, body = PluginDocument), (status = 404, body = ErrorBody)))]
+pub(super) async fn get(State(app): State<App>, caller: Caller, Named(plugin): Named<PluginRef>) -> Result<Json<PluginDocument>, ApiError> {
+    let record = app.loader.store().plugin(&caller.tenant, &plugin).await?;
+    let record = record.ok_or_else(|| ApiError::new(NOT_FOUND, format!("there is no plugin `{plugin}`")))?;
+    Ok(Json(record.into()))
+}
+
+/// Remove a version of a plugin that no model refers to.
+#[utoipa::path(delete, path = "/v1/plugins/{name}/versions/{version}", tag = "plugins", params(("name" = String, Path), ("version" = String, Path)),
+    responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(plugin): Named<PluginRef>) -> Result<StatusCode, ApiError> {
+    app.loader.delete_plugin(&caller.tenant, &plugin).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,149 @@
+//! The main job: a body in, an answer out.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing;
+use bulkhead_registry::{ModelName, ModelRef};
+
+use super::App;
+use super::error::{ApiError, INVALID_INPUT, OVERLOADED};
+use super::extract::{Caller, Context, FromPath as _, RawVersion};
+use super::upload;
+use crate::payload::Payload;
+use crate::predict::{self, Missing, Reply, Slot, Variant};
+use crate::sandbox::RequestInfo;
+use crate::tensor_json;
+
+const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
+const VERSION: HeaderName = HeaderName::from_static("x-bulkhead-version");
+const VARIANT: HeaderName = HeaderName::from_static("x-bulkhead-variant");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/models/{name}/predict", routing::post(production))
+        .route("/v1/models/{name}/versions/{version}/predict", routing::post(pinned))
+}
+
+async fn production(
+    State(app): State<App>,
+    caller: Caller,
+    context: Context,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    answer(&app, caller, context, &name, None, headers, body).await
+}
+
+async fn pinned(
+    State(app): State<App>,
+    caller: Caller,
+    context: Context,
+    Path((name, version)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    answer(&app, caller, context, &name, Some(&version), headers, body).await
+}
+
+async fn answer(
+    app: &App,
+    caller: Caller,
+    context: Context,
+    name: &str,
+    version: Option<&str>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let _place = app
+        .in_flight
+        .try_acquire()
+        .map_err(|_| ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight)))?;
+    let (slot, variant) = pick(app, &caller, name, version).await?;
+    let body = upload::whole("the body of a predict request", &headers, body, app.http.max_body_bytes).await?;
+    let request = RequestInfo {
+        id: context.request_id,
+        model: slot.model().clone(),
+        version: slot.version().clone(),
+        headers: let_through(&slot, &headers),
+        deadline: predict::deadline(app.http.request_timeout, context.arrived),
+    };
+    let reply = predict::run(&slot, &request, payload(&headers, body.into())?).await?;
+    respond(&slot, variant, reply)
+}
+
+/// The version that answers; an archived one that is asked for by its number is loaded first.
+async fn pick(app: &App, caller: &Caller, name: &str, version: Option<&str>) -> Result<(std::sync::Arc<Slot>, Variant), ApiError> {
+    let tenant = caller.tenant.as_str();
+    match app.loader.slots().pick(tenant, name, version) {
+        Err(Missing::Unloaded(name, version)) => {
+            let model = ModelRef::from_path(RawVersion::new(&name, &version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
+            app.loader.wake(&caller.tenant, &model).await?;
+            Ok(app.loader.slots().pick(tenant, ModelName::as_str(&model.name), Some(&version))?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn let_through(slot: &Slot, headers: &HeaderMap) -> Vec<(String, String)> {
+    let value = |name: &String| Some((name.clone(), headers.get(name)?.to_str().ok()?.to_owned()));
+    slot.headers().iter().filter_map(value).collect()
+}
+
+fn payload(headers: &HeaderMap, body: Vec<u8>) -> Result<Payload, ApiError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json") {
+        let text = String::from_utf8(body).map_err(|_| ApiError::new(INVALID_INPUT, "the body says it is JSON, and is no UTF-8"))?;
+        return Ok(Payload::Json(text));
+    }
+    Ok(Payload::Blob { content_type: content_type.to_owned(), data: body })
+}
+
+fn respond(slot: &Slot, variant: Variant, reply: Reply) -> Result<Response, ApiError> {
+    let timing = server_timing(&reply);
+    let (content_type, body) = match reply.payload {
+        Payload::Json(text) => (HeaderValue::from_static("application/json"), Body::from(text)),
+        Payload::Tensors(tensors) => {
+            let text = tensor_json::encode(slot.model(), slot.version(), reply.id.as_deref(), &tensors)
+                .map_err(|error| ApiError::new(INVALID_INPUT, error.to_string()))?;
+            (HeaderValue::from_static("application/json"), Body::from(text))
+        }
+        Payload::Blob { content_type, data } => {
+            let content_type = HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+            (content_type, Body::from(data))
+        }
+    };
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    // Names and versions have a syntax that fits into headers.
+    headers.insert(MODEL, HeaderValue::from_str(slot.model()).unwrap_or(HeaderValue::from_static("")));
+    headers.insert(VERSION, HeaderValue::from_str(slot.version()).unwrap_or(HeaderValue::from_static("")));
+    headers.insert(VARIANT, HeaderValue::from_static(variant.name()));
+    headers.insert(SERVER_TIMING, timing);
+    Ok(response)
+}
+
+/// Where the time went, in milliseconds, by the names of the metrics' stages.
+fn server_timing(reply: &Reply) -> HeaderValue {
+    let timings = reply.timings;
+    let mut text = String::with_capacity(96);
+    for (name, time) in [("queue", timings.queue), ("before", timings.before), ("inference", timings.inference), ("after", timings.after)] {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        text.push_str(name);
+        text.push_str(";dur=");
+        text.push_str(itoa::Buffer::new().format(micros / 1000));
+        text.push('.');
+        let thousandths = itoa::Buffer::new().format(1000 + micros % 1000).to_owned();
+        text.push_str(&thousandths[1..]);
+    }
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+}

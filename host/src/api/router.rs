@@ -1,0 +1,115 @@
+//! All routes, and what happens to every request before and after its handler.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, Request, header};
+use axum::response::Response;
+use tower::Service as _;
+
+use super::error::{ApiError, METHOD_NOT_ALLOWED, NOT_FOUND};
+use super::extract::Context;
+use super::{App, health, models, openapi, plugins, predict, versions};
+use crate::clock;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Characters of a request id that a caller brings; a longer or odder one is replaced.
+const REQUEST_ID_CHARS: usize = 128;
+
+/// Everything that callers reach.
+pub fn public(app: App) -> Router {
+    Router::new()
+        .merge(predict::routes())
+        .merge(plugins::routes())
+        .merge(models::routes())
+        .merge(versions::routes())
+        .merge(openapi::routes())
+        .merge(health::routes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        // Each route bounds its own body: a predict request by megabytes, an artifact by gigabytes.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+/// What an operator's probes reach, on a listener of their own, so that a crowd at the other can't keep them out.
+pub fn admin(app: App) -> Router {
+    Router::new().merge(health::routes()).fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
+}
+
+async fn not_found(method: Method, uri: axum::http::Uri) -> ApiError {
+    ApiError::new(NOT_FOUND, format!("there is no route {method} {}; /docs lists all", uri.path()))
+}
+
+async fn method_not_allowed(method: Method, uri: axum::http::Uri) -> ApiError {
+    ApiError::new(METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
+}
+
+/// What every request passes: it gets an id and the moment of its arrival; errors get their body.
+pub(super) async fn handle<B>(mut router: Router, request: Request<B>) -> Result<Response, Infallible>
+where
+    B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let arrived = clock::now();
+    let mut request = request.map(Body::new);
+    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_fine(id));
+    let request_id: Arc<str> = given.map_or_else(mint, Arc::from);
+    request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived });
+    let mut response = router.call(request).await?;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        *response.body_mut() = Body::from(error.body(&request_id));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    Ok(response)
+}
+
+fn is_fine(id: &str) -> bool {
+    !id.is_empty() && id.len() <= REQUEST_ID_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
+}
+
+/// An id that no other request of any host has: a random part for the process, then a count.
+fn mint() -> Arc<str> {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut text = [0u8; 32];
+    hex(*PROCESS, &mut text[..16]);
+    hex(COUNT.fetch_add(1, Ordering::Relaxed), &mut text[16..]);
+    std::str::from_utf8(&text).unwrap_or_default().into()
+}
+
+fn hex(mut value: u64, text: &mut [u8]) {
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(value & 15) as usize];
+        value >>= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_are_hexadecimal() {
+        let (a, b) = (mint(), mint());
+        assert_ne!(a, b);
+        assert!(is_fine(&a) && a.len() == 32);
+    }
+
+    #[test]
+    fn odd_ids_are_not_taken() {
+        for (id, fine) in [("abc-1", true), ("", false), ("a b", false), ("a\nb", false), (&"x".repeat(129), false)] {
+            assert_eq!(is_fine(id), fine, "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Connections: accepted, served, and drained within a bound.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::router;
+
+/// Time for the head of a request: one who sends it byte by byte holds a connection no longer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After a failed accept (no file descriptors left, mostly) others get time to close theirs.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens.
+///
+/// # Errors
+/// Where the address is taken or may not be used.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
+}
+
+/// Serves until `stop`, then lets requests under way finish within `drain`.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>, drain: Duration) {
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => connection(stream, router.clone(), &graceful),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            () = &mut stop => break,
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests under way did not finish within {} ms and are cut off", drain.as_millis());
+    }
+}
+
+fn connection(stream: TcpStream, router: Router, graceful: &GracefulShutdown) {
+    // Answers are written whole: waiting for more to send would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection closed at once");
+        return;
+    }
+    let service = service_fn(move |request| router::handle(router.clone(), request));
+    let connection = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    });
+}

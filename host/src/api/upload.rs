@@ -1,0 +1,79 @@
+//! Bodies: read whole within a bound, or streamed to where they are kept.
+
+use axum::body::{Body, Bytes};
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::http::{HeaderMap, header};
+use bulkhead_registry::Upload;
+use futures_util::StreamExt as _;
+use http_body_util::BodyExt as _;
+
+use super::error::{ApiError, INVALID_INPUT};
+
+/// A body that is refused is read on up to this many times its bound, and for this long: a client that is still
+/// sending would otherwise see a broken connection in place of the answer.
+const LINGER_FACTOR: u64 = 4;
+const LINGER: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Reads a body whole.
+///
+/// # Errors
+/// 413 over the limit, by its announced length already; 400 where it breaks off.
+pub(super) async fn whole(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Bytes, ApiError> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        if !headers.contains_key(header::EXPECT) {
+            linger(body, limit).await;
+        }
+        return Err(ApiError::too_large(what, limit));
+    }
+    let limited = http_body_util::Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
+    match limited.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::too_large(what, limit)),
+        Err(error) => Err(ApiError::new(INVALID_INPUT, format!("{what} broke off: {error}"))),
+    }
+}
+
+async fn linger(body: Body, limit: u64) {
+    let mut stream = body.into_data_stream();
+    let mut left = limit.saturating_mul(LINGER_FACTOR);
+    let discard = async {
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len() as u64);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whether it ends or time does: the answer is the same.
+    let _ = tokio::time::timeout(LINGER, discard).await;
+}
+
+/// The next part of a form.
+pub(super) async fn next_part(form: &mut Multipart) -> Result<Option<Field<'_>>, ApiError> {
+    form.next_field().await.map_err(broken)
+}
+
+/// A part as text.
+pub(super) async fn text_part(mut field: Field<'_>, limit: usize) -> Result<String, ApiError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > limit {
+            return Err(ApiError::too_large("the manifest", limit as u64));
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| ApiError::new(INVALID_INPUT, "the manifest is no UTF-8"))
+}
+
+/// A part, streamed to where artifacts are kept.
+pub(super) async fn stream_part(mut field: Field<'_>, upload: &mut Upload) -> Result<(), ApiError> {
+    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+        upload.write(&chunk).await?;
+    }
+    Ok(())
+}
+
+fn broken(error: MultipartError) -> ApiError {
+    ApiError::new(INVALID_INPUT, format!("the multipart form is malformed or broke off: {}", error.body_text()))
+}

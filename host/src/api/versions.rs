@@ -1,0 +1,135 @@
+//! Versions of models: uploaded, listed, described, removed.
+
+use axum::extract::multipart::MultipartRejection;
+use axum::extract::{Multipart, State};
+use axum::http::StatusCode;
+use axum::{Json, Router, routing};
+use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef};
+use serde::Deserialize;
+
+use super::App;
+use super::document::{List, VersionDocument};
+use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND, UNSUPPORTED_MEDIA_TYPE};
+use super::extract::{Asked, Caller, Named};
+use super::models::Filter;
+use super::upload;
+use crate::loader::{LoaderError, NewVersion};
+
+/// Bytes of a manifest. Arbitrary: labels of ten thousand classes fit.
+const MANIFEST_BYTES: usize = 1 << 20;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/models/{name}/versions", routing::get(list))
+        .route("/v1/models/{name}/versions/{version}", routing::put(put).get(get).delete(delete))
+}
+
+/// Where a new version begins.
+#[derive(Deserialize)]
+pub(super) struct PutQuery {
+    stage: Option<String>,
+}
+
+/// Upload a version of a model: a form with the parts `manifest` (TOML or JSON) and `model` (the artifact). It is
+/// loaded and warmed before it is accepted. A model's first version goes to production at once, unless `stage` is
+/// `staging`.
+#[utoipa::path(put, path = "/v1/models/{name}/versions/{version}", tag = "models", request_body(content = String, content_type = "multipart/form-data"),
+    params(("name" = String, Path), ("version" = String, Path, description = "A semantic version"), ("stage" = Option<String>, Query, description = "`staging`")),
+    responses((status = 201, body = VersionDocument), (status = 200, description = "The same was there", body = VersionDocument), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 507, body = ErrorBody)))]
+pub(super) async fn put(
+    State(app): State<App>,
+    caller: Caller,
+    Named(model): Named<ModelRef>,
+    Asked(query): Asked<PutQuery>,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<(StatusCode, Json<VersionDocument>), ApiError> {
+    let staging = match query.stage.as_deref() {
+        None => false,
+        Some("staging") => true,
+        Some(other) => return Err(ApiError::new(INVALID_INPUT, format!("`stage`: expected `staging`, got `{other}`; promote a version to have it answer"))),
+    };
+    let mut form = form.map_err(|error| {
+        ApiError::new(UNSUPPORTED_MEDIA_TYPE, format!("expected a multipart form with the parts `manifest` and `model`: {}", error.body_text()))
+    })?;
+    let mut manifest = None;
+    let mut artifact = None;
+    while let Some(part) = upload::next_part(&mut form).await? {
+        match part.name() {
+            Some("manifest") if manifest.is_none() => {
+                let json = part.content_type().is_some_and(|content_type| content_type.starts_with("application/json"))
+                    || part.file_name().is_some_and(|name| name.ends_with(".json"));
+                manifest = Some(read_manifest(&upload::text_part(part, MANIFEST_BYTES).await?, json)?);
+            }
+            Some("model") if artifact.is_none() => {
+                let mut upload = app.loader.artifacts().begin(app.http.max_model_bytes).await?;
+                upload::stream_part(part, &mut upload).await?;
+                artifact = Some(upload);
+            }
+            other => {
+                let name = other.unwrap_or("without a name");
+                return Err(ApiError::new(INVALID_INPUT, format!("expected the parts `manifest` and `model`, each once; got a part `{name}`")));
+            }
+        }
+    }
+    let lacks = |part: &str| ApiError::new(INVALID_INPUT, format!("the form lacks the part `{part}`: expected `manifest` and `model`"));
+    let new = NewVersion {
+        tenant: caller.tenant.clone(),
+        model: model.clone(),
+        manifest: manifest.ok_or_else(|| lacks("manifest"))?,
+        upload: artifact.ok_or_else(|| lacks("model"))?,
+        staging,
+    };
+    // On a task of its own: a client that goes away does not leave an upload half put in place.
+    let loader = app.loader.clone();
+    let added = tokio::spawn(async move { loader.add_version(new).await }).await.map_err(|error| ApiError::internal(error.to_string()))?;
+    let (record, created) = added?;
+    let state = app.loader.slots().state(&caller.tenant, &model);
+    Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(VersionDocument::new(record, state.as_ref()))))
+}
+
+/// A manifest says what it is by its type or name; where it doesn't, one that begins with a brace is JSON.
+fn read_manifest(text: &str, json: bool) -> Result<Manifest, LoaderError> {
+    let read: fn(&str) -> Result<Manifest, ManifestError> =
+        if json || text.trim_start().starts_with('{') { Manifest::from_json } else { Manifest::from_toml };
+    Ok(read(text)?)
+}
+
+/// List the versions of a model.
+#[utoipa::path(get, path = "/v1/models/{name}/versions", tag = "models",
+    params(("name" = String, Path), ("runtime" = Option<String>, Query), ("stage" = Option<String>, Query), ("tag" = Option<String>, Query), ("limit" = Option<u32>, Query), ("after" = Option<String>, Query)),
+    responses((status = 200, body = List<VersionDocument>), (status = 404, body = ErrorBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Named(name): Named<ModelName>,
+    Asked(filter): Asked<Filter>,
+) -> Result<Json<List<VersionDocument>>, ApiError> {
+    let (filter, page) = filter.parse()?;
+    if app.loader.store().model(&caller.tenant, &name).await?.is_none() {
+        return Err(ApiError::new(NOT_FOUND, format!("there is no model `{name}`")));
+    }
+    let versions = app.loader.store().versions(&caller.tenant, &name, &filter, &page).await?;
+    let document = |record: bulkhead_registry::VersionRecord| {
+        let state = app.loader.slots().state(&caller.tenant, &record.model);
+        VersionDocument::new(record, state.as_ref())
+    };
+    Ok(Json(List { items: versions.items.into_iter().map(document).collect(), next: versions.next }))
+}
+
+/// Describe a version of a model.
+#[utoipa::path(get, path = "/v1/models/{name}/versions/{version}", tag = "models", params(("name" = String, Path), ("version" = String, Path)),
+    responses((status = 200, body = VersionDocument), (status = 404, body = ErrorBody)))]
+pub(super) async fn get(State(app): State<App>, caller: Caller, Named(model): Named<ModelRef>) -> Result<Json<VersionDocument>, ApiError> {
+    let record = app.loader.store().version(&caller.tenant, &model).await?;
+    let record = record.ok_or_else(|| ApiError::new(NOT_FOUND, format!("there is no version `{}` of a model `{}`", model.version, model.name)))?;
+    let state = app.loader.slots().state(&caller.tenant, &model);
+    Ok(Json(VersionDocument::new(record, state.as_ref())))
+}
+
+/// Remove a version that is not in production.
+#[utoipa::path(delete, path = "/v1/models/{name}/versions/{version}", tag = "models", params(("name" = String, Path), ("version" = String, Path)),
+    responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(model): Named<ModelRef>) -> Result<StatusCode, ApiError> {
+    app.loader.delete_version(&caller.tenant, &model).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

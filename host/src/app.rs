@@ -1,0 +1,124 @@
+//! The composition root: builds every room once, starts, and stops.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bulkhead_registry::{Artifacts, SqliteStore, Store, TenantId, garbage};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+use crate::api::{self, App, AppState, Life};
+use crate::config::{self, Config};
+use crate::engine::Engine;
+use crate::loader::{Loader, Parts};
+use crate::predict::Slots;
+use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
+use crate::telemetry::metrics::Metrics;
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// Where something that is needed is missing: an address, a folder, ONNX Runtime.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    // First, so that two hosts never share a folder's lock, nor a user waits for a load only to learn of a taken port.
+    let public = api::bind(config.listen).await?;
+    let admin = api::bind(config.admin_listen).await?;
+    let (address, admin_address) = (public.local_addr()?, admin.local_addr()?);
+    let app = build(&config).await?;
+
+    let (stop, stopped) = watch::channel(false);
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // The sender lives as long as this function.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    };
+    let drain = config.http.drain_timeout;
+    let probes = tokio::spawn(api::serve(admin, api::admin(Arc::clone(&app)), until_stopped(), drain));
+    let service = tokio::spawn(api::serve(public, api::public(Arc::clone(&app)), until_stopped(), drain));
+    tracing::info!(%address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
+
+    let starting = tokio::spawn(start(Arc::clone(&app), config));
+    told_to_stop().await?;
+    tracing::info!("the host was told to stop: requests under way are answered first");
+    app.life.stopping();
+    stop.send_replace(true);
+    starting.abort();
+    service.await.context("the listener failed")?;
+    probes.await.context("the admin listener failed")?;
+    tracing::info!("the host has stopped");
+    Ok(())
+}
+
+async fn build(config: &Config) -> anyhow::Result<App> {
+    let data = &config.data_dir;
+    std::fs::create_dir_all(data).with_context(|| format!("the data folder `{}` can't be made", data.display()))?;
+    let library = config::find_onnxruntime(config.engine.library.as_deref())
+        .context("ONNX Runtime's library was not found: `bulkhead doctor` says how to get it")?;
+    let metrics = Arc::new(Metrics::new().context("a metric is declared twice")?);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("bulkhead.db")).await.context("the registry can't be opened")?);
+    let artifacts = Artifacts::local(&data.join("artifacts")).context("the folder of artifacts can't be opened")?;
+    artifacts.sweep().await.context("leftovers of uploads can't be removed")?;
+    let removed = garbage(&*store, &artifacts).await.context("artifacts that nothing refers to can't be removed")?;
+    if removed > 0 {
+        tracing::info!(removed, "artifacts of uploads that were cut off were removed");
+    }
+    let sandboxes = Sandboxes::start(
+        SandboxOptions {
+            instances: config.sandbox.instances,
+            cache: data.join("cache").join("components"),
+            admission: AdmissionLimits { component_bytes: config.http.max_plugin_bytes, ..AdmissionLimits::default() },
+            compiler: std::env::current_exe().context("this program can't find itself")?,
+        },
+        metrics.plugin_log_lines_dropped.clone(),
+    )?;
+    let engine = start_engine(&library, config.engine.cores)?;
+    let loader = Loader::new(Parts {
+        store,
+        artifacts,
+        engine,
+        sandboxes,
+        slots: Arc::new(Slots::default()),
+        metrics: Arc::clone(&metrics),
+        plugins: Mutex::new(HashMap::new()),
+        turns: Mutex::new(HashMap::new()),
+    });
+    Ok(Arc::new(AppState {
+        loader,
+        metrics,
+        in_flight: Semaphore::new(config.http.max_in_flight),
+        http: config.http.clone(),
+        life: Life::default(),
+    }))
+}
+
+fn start_engine(library: &Path, cores: usize) -> anyhow::Result<Engine> {
+    Engine::start(library, cores).context("`bulkhead doctor` says how to get ONNX Runtime")
+}
+
+/// Loads what there is; callers are answered meanwhile, probes say `starting`.
+async fn start(app: App, config: Config) {
+    let began = crate::clock::now();
+    let mut problems = match app.loader.restore(config.engine.cores.max(2)).await {
+        Ok(problems) => problems,
+        Err(error) => vec![crate::loader::Problem { what: "the registry".to_owned(), why: error.to_string() }],
+    };
+    problems.extend(app.loader.deploy(&TenantId::default_tenant(), &config.plugins, &config.models).await);
+    let count = problems.len();
+    app.life.started(problems);
+    tracing::info!(ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), problems = count, "the host is ready");
+    app.loader.clone().sweep().await;
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

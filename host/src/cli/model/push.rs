@@ -1,0 +1,70 @@
+//! `model push`: a manifest and a model, as one multipart upload.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use reqwest::multipart::{Form, Part};
+use reqwest::{Method, StatusCode};
+
+use super::Format;
+use crate::cli::client::Client;
+use crate::cli::names::NameVersion;
+use crate::cli::upload::Upload;
+use crate::cli::{content_type, fields, out, table};
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The version to upload
+    #[arg(value_name = "NAME@VERSION")]
+    version: NameVersion,
+
+    /// The manifest: TOML, or JSON where the file ends in `.json`
+    #[arg(long, value_name = "FILE")]
+    manifest: PathBuf,
+
+    /// The model, such as an ONNX file
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+
+    /// Keep even the first version of a model out of production
+    #[arg(long, value_enum)]
+    stage: Option<Stage>,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Stage {
+    Staging,
+}
+
+pub(super) async fn run(args: PushArgs, client: &Client) -> anyhow::Result<()> {
+    let manifest = tokio::fs::read(&args.manifest).await.with_context(|| format!("`{}` can't be read", args.manifest.display()))?;
+    let manifest = Part::bytes(manifest).file_name("manifest").mime_str(content_type::of_manifest(&args.manifest))?;
+    let Upload { body, len, bar } = Upload::open(&args.model).await?;
+    let model = Part::stream_with_length(body, len).file_name("model").mime_str("application/octet-stream")?;
+
+    let mut url = client.url(&["v1", "models", &args.version.name, "versions", &args.version.version]);
+    if let Some(Stage::Staging) = args.stage {
+        url.query_pairs_mut().append_pair("stage", "staging");
+    }
+    // The manifest first: the host reads it before it decides where the model's bytes go.
+    let form = Form::new().part("manifest", manifest).part("model", model);
+    let sent = client.send(client.request(Method::PUT, url).multipart(form)).await;
+    bar.finish_and_clear();
+    let response = sent?;
+    let is_new = response.status() != StatusCode::OK;
+    let version: serde_json::Value = response.json().await.unwrap_or_default();
+    let failed = version.get("state").and_then(|state| state.as_str()) == Some("failed");
+    if args.format.json {
+        out::json(&version)?;
+    } else {
+        let verb = if is_new { "pushed" } else { "already there:" };
+        let text = |field| table::clean(&fields::text(&version, field));
+        out::line(format_args!("{verb} {} ({}, stage {}, {})", args.version, fields::bytes(len), text("stage"), text("state")))?;
+    }
+    anyhow::ensure!(!failed, "{} failed to load: {}", args.version, table::clean(&fields::text(&version, "why")));
+    Ok(())
+}

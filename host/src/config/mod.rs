@@ -1,0 +1,212 @@
+//! Settings: the only room that reads the environment and the configuration file.
+//!
+//! Precedence is flag, environment, file, default. A key `section.key` of the file is the variable
+//! `BULKHEAD_SECTION_KEY`. Unknown keys are mistakes, and all mistakes are reported at once.
+
+mod deploy;
+mod reader;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use deploy::{DeployModel, DeployPlugin};
+use reader::Reader;
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Where probes and metrics are served too.
+    pub admin_listen: SocketAddr,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// `[http]`.
+    pub http: Http,
+    /// `[sandbox]`.
+    pub sandbox: Sandbox,
+    /// `[engine]`.
+    pub engine: Engine,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
+    /// `[[plugins]]`: deployed at start.
+    pub plugins: Vec<DeployPlugin>,
+    /// `[[models]]`: deployed at start.
+    pub models: Vec<DeployModel>,
+}
+
+/// Bounds of requests.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Bytes of a predict request's body.
+    pub max_body_bytes: u64,
+    /// Bytes of a model's artifact.
+    pub max_model_bytes: u64,
+    /// Bytes of a plugin.
+    pub max_plugin_bytes: u64,
+    /// Time for a predict request, from its head to its answer.
+    pub request_timeout: Duration,
+    /// Time that requests under way get when the host is stopped.
+    pub drain_timeout: Duration,
+    /// Predict requests at one time.
+    pub max_in_flight: usize,
+}
+
+/// Bounds of sandboxes.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// Instances at one time.
+    pub instances: u32,
+}
+
+/// The runtime of models.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// ONNX Runtime's shared library; none looks for it.
+    pub library: Option<PathBuf>,
+    /// Cores that models may use.
+    pub cores: usize,
+}
+
+/// Log lines.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Which lines, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// How they look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What the command line says; it goes before everything else.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--admin-listen`.
+    pub admin_listen: Option<String>,
+    /// `--data-dir`.
+    pub data_dir: Option<String>,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+}
+
+/// All that is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings have {} mistake{}:\n{}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.iter().map(|mistake| format!("  - {mistake}")).collect::<Vec<_>>().join("\n"))]
+pub struct Mistakes(pub Vec<String>);
+
+const MIB: u64 = 1 << 20;
+
+impl Config {
+    /// Reads flags, environment and file.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(flags: Flags) -> Result<Self, Mistakes> {
+        let folder = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+        let text = match &flags.config {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| Mistakes(vec![format!("`{}` can't be read: {error}", path.display())]))?,
+            None => String::new(),
+        };
+        Self::parse(&text, &folder, flags, std::env::vars())
+    }
+
+    fn parse(text: &str, folder: &Path, flags: Flags, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(text)?;
+        reader.environment(environment);
+        for (key, value) in [("listen", flags.listen), ("admin_listen", flags.admin_listen), ("data_dir", flags.data_dir)] {
+            if let Some(value) = value {
+                reader.set(key, value);
+            }
+        }
+        let listen = reader.address("listen", SocketAddr::from(([127, 0, 0, 1], 8000)));
+        let next = SocketAddr::new(listen.ip(), if listen.port() == 0 { 0 } else { listen.port().saturating_add(2) });
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = Self {
+            listen,
+            admin_listen: reader.address("admin_listen", next),
+            data_dir: PathBuf::from(reader.text("data_dir", "data")),
+            http: Http {
+                max_body_bytes: reader.number("http.max_body_mb", 1..=4096, 64) * MIB,
+                max_model_bytes: reader.number("http.max_model_mb", 1..=1 << 20, 4096) * MIB,
+                max_plugin_bytes: reader.number("http.max_plugin_mb", 1..=1024, 32) * MIB,
+                request_timeout: Duration::from_millis(reader.number("http.request_timeout_ms", 1..=3_600_000, 60_000)),
+                drain_timeout: Duration::from_millis(reader.number("http.drain_timeout_ms", 0..=3_600_000, 30_000)),
+                max_in_flight: reader.number("http.max_in_flight", 1..=1 << 20, 1024) as usize,
+            },
+            sandbox: Sandbox { instances: reader.number("sandbox.instances", 1..=10_000, 512) as u32 },
+            engine: Engine {
+                library: reader.optional_text("engine.library").map(PathBuf::from),
+                cores: reader.number("engine.cores", 1..=4096, cores as u64) as usize,
+            },
+            telemetry: Telemetry {
+                filter: reader.text("telemetry.filter", "info"),
+                format: reader.choice("telemetry.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)], LogFormat::Text),
+            },
+            plugins: deploy::plugins(&mut reader, folder),
+            models: deploy::models(&mut reader, folder),
+        };
+        let authentication = reader.choice("auth.mode", &[("off", false), ("required", true)], false);
+        if authentication {
+            reader.mistake("`auth.mode`: `required` is not there yet in this version; only `off` is".to_owned());
+        }
+        for (key, address) in [("listen", config.listen), ("admin_listen", config.admin_listen)] {
+            if !address.ip().is_loopback() {
+                reader.mistake(format!(
+                    "`{key}`: `{address}` is no loopback address, and authentication is off: anybody could upload code; listen on 127.0.0.1 and put a proxy that authenticates before it"
+                ));
+            }
+        }
+        reader.finish()?;
+        Ok(config)
+    }
+}
+
+/// Where the cache of things that were fetched lies, ONNX Runtime among them.
+fn cache_dirs() -> Vec<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let own = variable("BULKHEAD_CACHE_DIR");
+    let user = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache"))).map(|cache| cache.join("bulkhead"));
+    own.or(user).into_iter().collect()
+}
+
+/// ONNX Runtime's library: where the settings, `ORT_DYLIB_PATH` or the cache have it.
+#[must_use]
+pub fn find_onnxruntime(setting: Option<&Path>) -> Option<PathBuf> {
+    if let Some(path) = setting {
+        return Some(path.to_owned());
+    }
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        return Some(PathBuf::from(path));
+    }
+    let mut found = Vec::new();
+    for cache in cache_dirs() {
+        for folder in std::fs::read_dir(cache).into_iter().flatten().flatten() {
+            if !folder.file_name().to_string_lossy().starts_with("onnxruntime-") {
+                continue;
+            }
+            for file in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                if file.file_name().to_string_lossy().starts_with("libonnxruntime.so") {
+                    found.push(file.path());
+                }
+            }
+        }
+    }
+    // The newest, should there be several; the GPU build has to be asked for.
+    found.retain(|path| !path.to_string_lossy().contains("gpu"));
+    found.sort();
+    found.pop()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! What the engine asks of a runtime; the real one is ONNX Runtime, in `onnx.rs`.
+
+use super::signature::Signature;
+use crate::tensor::Tensor;
+
+/// A model that is loaded, with what one run at a time needs.
+pub(super) trait Backend: Send {
+    /// What it takes and gives.
+    fn signature(&self) -> &Signature;
+
+    /// Runs it. `inputs` are checked against the signature and stand in its order; optional ones may be missing.
+    ///
+    /// # Errors
+    /// With the runtime's own message.
+    fn run(&mut self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, BackendError>;
+
+    /// A handle that can end a run from another thread.
+    ///
+    /// # Errors
+    /// Where the runtime can't make one.
+    fn stop(&self) -> Result<Stop, BackendError>;
+}
+
+/// Ends a run from another thread: the runtime gives up between two kernels.
+pub(super) struct Stop(Box<dyn Terminate>);
+
+/// What a runtime does to end a run.
+pub(super) trait Terminate: Send + Sync + std::any::Any {
+    /// Ends the run under way and each later one.
+    fn set(&self);
+    /// Lets runs go on again.
+    fn clear(&self);
+}
+
+impl Stop {
+    /// Wraps a runtime's own handle.
+    pub(super) fn new(inner: impl Terminate) -> Self {
+        Self(Box::new(inner))
+    }
+
+    /// Ends the run under way and each later one.
+    pub(super) fn set(&self) {
+        self.0.set();
+    }
+
+    /// Lets runs go on again.
+    pub(super) fn clear(&self) {
+        self.0.clear();
+    }
+
+    /// The runtime's own handle.
+    pub(super) fn inner<T: 'static>(&self) -> Option<&T> {
+        (&*self.0 as &dyn std::any::Any).downcast_ref()
+    }
+}
+
+/// Why a runtime refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BackendError {
+    /// The model or the inputs, with the runtime's own message.
+    #[error("{0}")]
+    Refused(String),
+    /// Ended by [`Stop`].
+    #[error("the run was ended")]
+    Stopped,
+}

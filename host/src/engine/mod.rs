@@ -1,0 +1,93 @@
+//! Tensors in, tensors out: knows no component, no HTTP, no database.
+//!
+//! [`Engine::load`] makes a [`Model`] of an artifact: its sessions, the bounded queue in front of them and the threads
+//! that own them. A model that answers within microseconds runs on the thread that asks; see `model.rs`.
+
+mod backend;
+mod batch;
+mod model;
+mod onnx;
+mod queue;
+mod signature;
+mod watch;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use backend::BackendError;
+pub use model::Model;
+pub use signature::{Port, Signature, SignatureDocument};
+
+use crate::clock::Ticker;
+use onnx::{Onnx, SessionOptions};
+use watch::Watches;
+
+/// How a model is to be run.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// Sessions, each of which runs one request at a time.
+    pub instances: usize,
+    /// Threads of one run; none divides the cores among the instances.
+    pub threads: Option<usize>,
+    /// A CUDA device; none for the CPU.
+    pub cuda: Option<i32>,
+    /// Requests that may wait.
+    pub max_queue_size: usize,
+}
+
+/// Files up to this size are loaded again with one thread, where a trial shows that a run takes microseconds: loading
+/// them twice costs less than a pool of threads that never help. Arbitrary.
+const SMALL_FILE_BYTES: u64 = 1 << 20;
+
+/// How often the watch looks for runs on a caller's thread that last too long.
+const WATCH_PERIOD: Duration = Duration::from_millis(5);
+
+/// The runtime and what all models share.
+pub struct Engine {
+    onnx: Onnx,
+    cores: usize,
+    watches: Arc<Watches>,
+    ticker: Arc<Ticker>,
+}
+
+impl Engine {
+    /// Loads ONNX Runtime from its shared library.
+    ///
+    /// # Errors
+    /// Where there is no such library, or the system gives no thread.
+    pub fn start(library: &Path, cores: usize) -> Result<Self, BackendError> {
+        let onnx = Onnx::load(library)?;
+        let watches = Arc::new(Watches::default());
+        let looked_at = Arc::clone(&watches);
+        let ticker = Ticker::start("bulkhead-watch", WATCH_PERIOD, move || looked_at.look())
+            .map_err(|error| BackendError::Refused(format!("no thread for the watch: {error}")))?;
+        Ok(Self { onnx, cores: cores.max(1), watches, ticker: Arc::new(ticker) })
+    }
+
+    /// Loads a model from a file and tries it. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// With the runtime's own message.
+    pub fn load(&self, artifact: &Path, options: LoadOptions) -> Result<Arc<Model>, BackendError> {
+        let fitting = (self.cores / options.instances).max(1);
+        let threads = options.threads.unwrap_or(fitting);
+        let small = std::fs::metadata(artifact).map(|file| file.len() <= SMALL_FILE_BYTES).unwrap_or(false);
+        if options.threads.is_none() && small && threads > 1 {
+            let model = self.load_with(artifact, options, 1)?;
+            if model.runs_inline() {
+                return Ok(model);
+            }
+        }
+        self.load_with(artifact, options, threads)
+    }
+
+    fn load_with(&self, artifact: &Path, options: LoadOptions, threads: usize) -> Result<Arc<Model>, BackendError> {
+        let session_options = SessionOptions { threads, cuda: options.cuda };
+        let mut backends: Vec<Box<dyn backend::Backend>> = Vec::with_capacity(options.instances);
+        for _ in 0..options.instances {
+            backends.push(Box::new(self.onnx.session(artifact, session_options)?));
+        }
+        Model::start(backends, threads, options.max_queue_size, Arc::clone(&self.watches), Arc::clone(&self.ticker))
+    }
+}

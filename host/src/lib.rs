@@ -1,0 +1,15 @@
+//! Bulkhead: a model-serving host. See ARCHITECTURE.md for the rooms and their order.
+
+pub mod api;
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod loader;
+pub mod payload;
+pub mod predict;
+pub mod runner;
+pub mod sandbox;
+pub mod telemetry;
+pub mod tensor;
+pub mod tensor_json;

@@ -1,0 +1,115 @@
+//! Makes a slot of a version: its plugins configured, its model loaded and warmed, and both fitted together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_registry::{Device, Manifest, ModelRef, Reuse, Runtime, TenantId};
+
+use super::{Loader, LoaderError};
+use crate::engine::{LoadOptions, Model, Port};
+use crate::predict::{Slot, SlotParts};
+use crate::sandbox::{Limits, TensorSignature, Transform, TransformOptions};
+
+impl Loader {
+    /// Loads a version from the file of its artifact.
+    pub(super) async fn build(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Path) -> Result<Slot, LoaderError> {
+        if manifest.runtime != Runtime::Onnx {
+            return Err(LoaderError::Runtime("container".to_owned()));
+        }
+        let transforms = self.transforms(tenant, manifest).await?;
+        let engine = self.load_model(artifact.to_owned(), manifest).await?;
+        fit(&transforms, &engine)?;
+        Ok(Slot::new(SlotParts {
+            model: model.name.as_str().into(),
+            version: model.version.to_string().into(),
+            transforms,
+            headers: manifest.headers.clone(),
+            engine,
+            metrics: self.0.metrics.version(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
+        }))
+    }
+
+    async fn transforms(&self, tenant: &TenantId, manifest: &Manifest) -> Result<Vec<Transform>, LoaderError> {
+        let limits = Limits {
+            time: Duration::from_millis(manifest.sandbox.timeout_ms),
+            memory_bytes: (manifest.sandbox.memory_mb as usize) << 20,
+        };
+        let mut transforms = Vec::with_capacity(manifest.transforms.len());
+        for (at, wanted) in manifest.transforms.iter().enumerate() {
+            let plugin = self.plugin(tenant, &wanted.plugin).await?;
+            let config = serde_json::Value::Object(wanted.config.clone()).to_string();
+            let options = TransformOptions { config, limits, warm: manifest.sandbox.reuse == Reuse::Warm };
+            let transform = Transform::new(&plugin, options)
+                .await
+                .map_err(|source| LoaderError::Config { at, plugin: wanted.plugin.clone(), source })?;
+            transforms.push(transform);
+        }
+        Ok(transforms)
+    }
+
+    async fn load_model(&self, artifact: PathBuf, manifest: &Manifest) -> Result<Arc<Model>, LoaderError> {
+        let options = LoadOptions {
+            instances: manifest.engine.instances as usize,
+            threads: manifest.engine.threads.map(|threads| threads as usize),
+            cuda: match manifest.engine.device {
+                Device::Cpu => None,
+                Device::Cuda { id } => Some(i32::try_from(id).unwrap_or(i32::MAX)),
+            },
+            max_queue_size: manifest.batching.max_queue_size as usize,
+        };
+        let loader = self.clone();
+        tokio::task::spawn_blocking(move || loader.0.engine.load(&artifact, options))
+            .await
+            .map_err(|error| LoaderError::Host(error.to_string()))?
+            .map_err(|error| LoaderError::Model(error.to_string()))
+    }
+}
+
+/// Compares what the transforms make and read with what the model takes and gives.
+fn fit(transforms: &[Transform], model: &Model) -> Result<(), LoaderError> {
+    let signature = model.signature();
+    let into = transforms.iter().rfind(|transform| transform.description().before);
+    if let Some(transform) = into.filter(|transform| !transform.description().produces.is_empty()) {
+        let produces = &transform.description().produces;
+        for made in produces {
+            check(transform, "makes", made, "takes", &signature.inputs)?;
+        }
+        if let Some(missing) = signature.inputs.iter().find(|port| !port.optional && produces.iter().all(|made| made.name != port.name)) {
+            return Err(LoaderError::Mismatch(format!(
+                "the model takes an input `{}`, which `{}` does not make: it makes {}",
+                missing.name,
+                transform.plugin(),
+                produces.iter().map(shown).collect::<Vec<_>>().join(", ")
+            )));
+        }
+    }
+    let out = transforms.iter().rfind(|transform| transform.description().after);
+    if let Some(transform) = out {
+        for read in &transform.description().consumes {
+            check(transform, "reads", read, "gives", &signature.outputs)?;
+        }
+    }
+    Ok(())
+}
+
+fn check(transform: &Transform, verb: &str, tensor: &TensorSignature, model_verb: &str, ports: &[Port]) -> Result<(), LoaderError> {
+    let port = ports.iter().find(|port| port.name == tensor.name);
+    if port.is_some_and(|port| port.is_compatible(tensor.datatype, &tensor.shape)) {
+        return Ok(());
+    }
+    let ports: Vec<_> = ports
+        .iter()
+        .map(|port| format!("`{}` {} {:?}", port.name, port.datatype, port.shape.as_deref().unwrap_or_default()))
+        .collect();
+    Err(LoaderError::Mismatch(format!(
+        "`{}` {verb} {}, and the model {model_verb} {}",
+        transform.plugin(),
+        shown(tensor),
+        if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") }
+    )))
+}
+
+fn shown(tensor: &TensorSignature) -> String {
+    format!("`{}` {} {:?}", tensor.name, tensor.datatype, tensor.shape)
+}

@@ -1,0 +1,121 @@
+//! Start: what the registry has comes back, and what the configuration lists is deployed. One version that can't be
+//! loaded never stops the others.
+
+use std::sync::Arc;
+
+use bulkhead_registry::{Manifest, ModelRef, PluginRef, Stage, TenantId, VersionRecord};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::{Loader, LoaderError, NewVersion};
+use crate::config::{DeployModel, DeployPlugin};
+use crate::predict::State;
+
+/// Something that is not as the configuration or the registry says.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Which plugin or version.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Loader {
+    /// Loads every version that is not archived; several at once.
+    ///
+    /// # Errors
+    /// Where the registry can't be read.
+    pub async fn restore(&self, at_once: usize) -> Result<Vec<Problem>, LoaderError> {
+        let places = Arc::new(Semaphore::new(at_once));
+        let mut loads = JoinSet::new();
+        for record in self.store().all_versions().await? {
+            let (loader, places) = (self.clone(), Arc::clone(&places));
+            loads.spawn(async move {
+                let _place = places.acquire().await;
+                loader.restore_one(record).await
+            });
+        }
+        let problems = loads.join_all().await.into_iter().flatten().collect();
+        self.count_versions();
+        Ok(problems)
+    }
+
+    async fn restore_one(&self, record: VersionRecord) -> Option<Problem> {
+        if record.stage == Stage::Archived {
+            self.slots().set(&record.tenant, &record.model, State::Unloaded);
+            return None;
+        }
+        let artifact = self.artifacts().path(&record.digest);
+        match self.build(&record.tenant, &record.model, &record.manifest, &artifact).await {
+            Ok(slot) => {
+                self.place(&record, slot);
+                None
+            }
+            Err(error) => {
+                let why = error.to_string();
+                tracing::error!(tenant = record.tenant.as_str(), model = %record.model, why, "a version could not be loaded");
+                self.slots().set(&record.tenant, &record.model, State::Failed(why.clone()));
+                if record.stage == Stage::Production {
+                    self.slots().set_production(&record.tenant, &record.model.name, Some(record.model.version.clone()));
+                }
+                Some(Problem { what: format!("model {}", record.model), why })
+            }
+        }
+    }
+
+    /// Deploys what the configuration lists, in its order.
+    pub async fn deploy(&self, tenant: &TenantId, plugins: &[DeployPlugin], models: &[DeployModel]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for plugin in plugins {
+            if let Err(why) = self.deploy_plugin(tenant, plugin).await {
+                problems.push(Problem { what: format!("plugin {}@{}", plugin.name, plugin.version), why });
+            }
+        }
+        for model in models {
+            if let Err(why) = self.deploy_model(tenant, model).await {
+                problems.push(Problem { what: format!("model {}@{}", model.name, model.version), why });
+            }
+        }
+        for problem in &problems {
+            tracing::error!(what = problem.what, why = problem.why, "what the configuration lists could not be deployed");
+        }
+        problems
+    }
+
+    async fn deploy_plugin(&self, tenant: &TenantId, plugin: &DeployPlugin) -> Result<(), String> {
+        let reference: PluginRef = format!("{}@{}", plugin.name, plugin.version).parse().map_err(readable)?;
+        let bytes = tokio::fs::read(&plugin.file).await.map_err(|error| format!("`{}` can't be read: {error}", plugin.file.display()))?;
+        self.add_plugin(tenant, reference, bytes).await.map(drop).map_err(readable)
+    }
+
+    async fn deploy_model(&self, tenant: &TenantId, model: &DeployModel) -> Result<(), String> {
+        let reference: ModelRef = format!("{}@{}", model.name, model.version).parse().map_err(readable)?;
+        let outcome = async {
+            let unreadable = |path: &std::path::Path, error: std::io::Error| format!("`{}` can't be read: {error}", path.display());
+            let text = tokio::fs::read_to_string(&model.manifest).await.map_err(|error| unreadable(&model.manifest, error))?;
+            let json = model.manifest.extension().is_some_and(|extension| extension == "json");
+            let manifest = if json { Manifest::from_json(&text) } else { Manifest::from_toml(&text) }.map_err(readable)?;
+            let bytes = tokio::fs::read(&model.file).await.map_err(|error| unreadable(&model.file, error))?;
+            let mut upload = self.artifacts().begin(u64::MAX).await.map_err(readable)?;
+            upload.write(&bytes).await.map_err(readable)?;
+            let new = NewVersion { tenant: tenant.clone(), model: reference.clone(), manifest, upload, staging: false };
+            self.add_version(new).await.map_err(readable)
+        }
+        .await;
+        match outcome {
+            // What was there keeps its stage: a promotion by hand outlasts a restart.
+            Ok((record, new)) if !new || record.stage == Stage::Production => Ok(()),
+            Ok((record, _)) => self.promote(tenant, &record.model).await.map(drop).map_err(readable),
+            Err(why) => {
+                if self.slots().state(tenant, &reference).is_none() {
+                    self.slots().set(tenant, &reference, State::Failed(why.clone()));
+                }
+                Err(why)
+            }
+        }
+    }
+}
+
+fn readable(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,94 @@
+//! From what the registry keeps to what answers: fetch, compile, load, warm, put in place; and drain back out.
+
+mod build;
+mod deploy;
+mod error;
+mod plugins;
+mod retire;
+mod versions;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bulkhead_registry::{Artifacts, PluginRef, Store, TenantId};
+use parking_lot::Mutex;
+
+pub use deploy::Problem;
+pub use error::LoaderError;
+pub use versions::NewVersion;
+
+use crate::engine::Engine;
+use crate::predict::Slots;
+use crate::sandbox::{Plugin, Sandboxes};
+use crate::telemetry::metrics::Metrics;
+
+/// Loads and unloads.
+#[derive(Clone)]
+pub struct Loader(Arc<Parts>);
+
+/// What a loader works with.
+pub struct Parts {
+    /// What exists.
+    pub store: Arc<dyn Store>,
+    /// Its bytes.
+    pub artifacts: Artifacts,
+    /// Runs models.
+    pub engine: Engine,
+    /// Runs plugins.
+    pub sandboxes: Sandboxes,
+    /// What answers.
+    pub slots: Arc<Slots>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Plugins that are compiled.
+    pub plugins: Mutex<HashMap<(TenantId, PluginRef), Plugin>>,
+    /// One change of one model at a time: an upload and a promotion must not cross.
+    pub turns: Mutex<HashMap<(TenantId, String), Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Loader {
+    /// A loader of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// What exists.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.0.artifacts
+    }
+
+    /// What answers.
+    #[must_use]
+    pub fn slots(&self) -> &Slots {
+        &self.0.slots
+    }
+
+    /// Waits until no other change of that model is under way.
+    async fn turn(&self, tenant: &TenantId, model: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.turns.lock();
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry((tenant.clone(), model.to_owned())).or_default())
+        };
+        turn.lock_owned().await
+    }
+
+    fn count_versions(&self) {
+        use crate::predict::State;
+        let all = self.0.slots.all();
+        let count = |wanted: fn(&State) -> bool| all.iter().filter(|(_, _, state)| wanted(state)).count();
+        self.0.metrics.set_versions(
+            count(|state| matches!(state, State::Ready(_))),
+            count(|state| matches!(state, State::Unloaded)),
+            count(|state| matches!(state, State::Failed(_))),
+        );
+    }
+}

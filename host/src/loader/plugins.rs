@@ -1,0 +1,90 @@
+//! Plugins: taken in, compiled, kept at hand, removed.
+
+use bulkhead_registry::{Deleted, Digest, PluginRecord, PluginRef, Put, TenantId};
+
+use super::{Loader, LoaderError};
+use crate::clock;
+use crate::sandbox::Plugin;
+
+/// The only world there is so far.
+const WORLD: &str = "transform";
+
+impl Loader {
+    /// Takes a component in: checked, compiled and tried before it is recorded. True where it was not there before.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn add_plugin(&self, tenant: &TenantId, plugin: PluginRef, bytes: Vec<u8>) -> Result<(PluginRecord, bool), LoaderError> {
+        let digest = Digest::of(&bytes);
+        if let Some(there) = self.store().plugin(tenant, &plugin).await? {
+            return if there.digest == digest { Ok((there, false)) } else { Err(conflict(&plugin, &there)) };
+        }
+        let size = bytes.len() as u64;
+        let compiled = self.0.sandboxes.admit(tenant.as_str(), &plugin.to_string(), &digest, bytes.clone()).await?;
+        let mut upload = self.artifacts().begin(u64::MAX).await?;
+        upload.write(&bytes).await?;
+        upload.finish().await?;
+        let summary = compiled.describe("{}").await.map(|description| description.summary).unwrap_or_default();
+        let record = PluginRecord {
+            tenant: tenant.clone(),
+            plugin: plugin.clone(),
+            world: WORLD.to_owned(),
+            digest,
+            size,
+            imports: compiled.imports().to_vec(),
+            description: serde_json::json!({ "summary": summary }),
+            created_at: clock::unix_ms(),
+        };
+        match self.store().put_plugin(record).await? {
+            Put::Created(record) => {
+                self.0.plugins.lock().insert((tenant.clone(), plugin), compiled);
+                Ok((record, true))
+            }
+            Put::Same(record) => Ok((record, false)),
+            Put::Conflict(there) => Err(conflict(&plugin, &there)),
+        }
+    }
+
+    /// Removes a plugin that no version refers to.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<(), LoaderError> {
+        let record = self.store().plugin(tenant, plugin).await?;
+        match self.store().delete_plugin(tenant, plugin).await? {
+            Deleted::Done => {
+                self.0.plugins.lock().remove(&(tenant.clone(), plugin.clone()));
+                if let Some(record) = record {
+                    self.drop_unused(&record.digest).await?;
+                }
+                Ok(())
+            }
+            Deleted::NotFound => Err(LoaderError::NotFound(format!("plugin `{plugin}`"))),
+            Deleted::InUse(by) => Err(LoaderError::InUse { what: format!("plugin `{plugin}`"), by }),
+        }
+    }
+
+    /// A plugin at hand, or from the registry.
+    pub(super) async fn plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Plugin, LoaderError> {
+        let key = (tenant.clone(), plugin.clone());
+        if let Some(plugin) = self.0.plugins.lock().get(&key) {
+            return Ok(plugin.clone());
+        }
+        let record = self.store().plugin(tenant, plugin).await?.ok_or_else(|| LoaderError::MissingPlugin(plugin.clone()))?;
+        let bytes = self.artifacts().get(&record.digest).await?;
+        let loaded = self.0.sandboxes.load(tenant.as_str(), &plugin.to_string(), &record.digest, bytes.to_vec()).await?;
+        self.0.plugins.lock().insert(key, loaded.clone());
+        Ok(loaded)
+    }
+
+    pub(super) async fn drop_unused(&self, digest: &Digest) -> Result<(), LoaderError> {
+        if !self.store().digest_in_use(digest).await? {
+            self.artifacts().delete(digest).await?;
+        }
+        Ok(())
+    }
+}
+
+fn conflict(plugin: &PluginRef, there: &PluginRecord) -> LoaderError {
+    LoaderError::AlreadyExists { what: format!("plugin `{plugin}`"), there: there.digest.to_string() }
+}

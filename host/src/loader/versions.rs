@@ -1,0 +1,175 @@
+//! Versions of models: taken in, promoted, rolled back, removed, loaded again.
+
+use std::sync::Arc;
+
+use bulkhead_registry::{
+    Deleted, Digest, Manifest, ModelName, ModelRef, Promoted, Put, PutStage, RolledBack, Stage, Stored, TenantId, Upload, Version, VersionRecord,
+};
+
+use super::{Loader, LoaderError};
+use crate::clock;
+use crate::engine::SignatureDocument;
+use crate::predict::{Slot, State};
+
+/// A version that is to be taken in.
+pub struct NewVersion {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Under which name and version.
+    pub model: ModelRef,
+    /// How it is to be run.
+    pub manifest: Manifest,
+    /// Its artifact, all of it written.
+    pub upload: Upload,
+    /// Keeps it out of production though it is the model's first.
+    pub staging: bool,
+}
+
+impl Loader {
+    /// Takes a version in: loaded and warmed before it is recorded. True where it was not there before.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn add_version(&self, new: NewVersion) -> Result<(VersionRecord, bool), LoaderError> {
+        let NewVersion { tenant, model, manifest, upload, staging } = new;
+        let _turn = self.turn(&tenant, model.name.as_str()).await;
+        let stored = upload.finish().await?;
+        let outcome = self.try_and_record(&tenant, &model, manifest, &stored, staging).await;
+        if outcome.is_err() {
+            self.drop_unused(&stored.digest).await?;
+        }
+        outcome
+    }
+
+    async fn try_and_record(
+        &self,
+        tenant: &TenantId,
+        model: &ModelRef,
+        manifest: Manifest,
+        stored: &Stored,
+        staging: bool,
+    ) -> Result<(VersionRecord, bool), LoaderError> {
+        if let Some(there) = self.store().version(tenant, model).await? {
+            return if there.digest == stored.digest && there.manifest == manifest { Ok((there, false)) } else { Err(conflict(model, &there)) };
+        }
+        let slot = self.build(tenant, model, &manifest, &stored.path).await?;
+        let signature = serde_json::to_value(SignatureDocument::from(slot.engine().signature())).unwrap_or_default();
+        let record = VersionRecord {
+            tenant: tenant.clone(),
+            model: model.clone(),
+            digest: stored.digest,
+            size: stored.size,
+            manifest,
+            signature,
+            stage: Stage::Staging,
+            created_at: clock::unix_ms(),
+        };
+        let put = self.store().put_version(record, if staging { PutStage::Staging } else { PutStage::Auto }).await?;
+        match put {
+            Put::Created(record) => {
+                self.place(&record, slot);
+                tracing::info!(tenant = tenant.as_str(), model.name = model.name.as_str(), version = %model.version, "a version is ready");
+                Ok((record, true))
+            }
+            Put::Same(record) => Ok((record, false)),
+            Put::Conflict(there) => Err(conflict(model, &there)),
+        }
+    }
+
+    /// Makes a version the one that answers. It is loaded first, so that no request meets a gap.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn promote(&self, tenant: &TenantId, model: &ModelRef) -> Result<Promoted, LoaderError> {
+        let _turn = self.turn(tenant, model.name.as_str()).await;
+        self.load_if_needed(tenant, model).await?;
+        let promoted = self.store().promote(tenant, model).await?.ok_or_else(|| not_found(model))?;
+        self.slots().set_production(tenant, &model.name, Some(model.version.clone()));
+        if let Some(from) = promoted.from.clone().filter(|_| promoted.changed) {
+            self.archive(tenant, ModelRef { name: model.name.clone(), version: from });
+        }
+        Ok(promoted)
+    }
+
+    /// Goes back to the version that was in production before.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn roll_back(&self, tenant: &TenantId, name: &ModelName) -> Result<(Version, Version), LoaderError> {
+        let _turn = self.turn(tenant, name.as_str()).await;
+        match self.store().rollback(tenant, name).await? {
+            RolledBack::Done { from, to } => {
+                let target = ModelRef { name: name.clone(), version: to.clone() };
+                // It answered before; should it not load now, the version rolled back from is what must not answer.
+                if let Err(error) = self.load_if_needed(tenant, &target).await {
+                    self.slots().set(tenant, &target, State::Failed(error.to_string()));
+                }
+                self.slots().set_production(tenant, name, Some(to.clone()));
+                self.archive(tenant, ModelRef { name: name.clone(), version: from.clone() });
+                Ok((from, to))
+            }
+            RolledBack::NotFound => Err(LoaderError::NotFound(format!("model `{name}`"))),
+            RolledBack::Nothing => Err(LoaderError::NothingToRollBack(name.to_string())),
+        }
+    }
+
+    /// Removes a version that is not in production.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn delete_version(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
+        let _turn = self.turn(tenant, model.name.as_str()).await;
+        let digest: Option<Digest> = self.store().version(tenant, model).await?.map(|record| record.digest);
+        match self.store().delete_version(tenant, model).await? {
+            Deleted::Done => {
+                if let Some(slot) = self.slots().remove(tenant, model) {
+                    self.retire(slot);
+                }
+                self.count_versions();
+                if let Some(digest) = digest {
+                    self.drop_unused(&digest).await?;
+                }
+                Ok(())
+            }
+            Deleted::NotFound => Err(not_found(model)),
+            Deleted::InUse(by) => Err(LoaderError::InUse { what: format!("version `{model}`"), by }),
+        }
+    }
+
+    /// Loads an archived version because somebody asks for it by its number.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn wake(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
+        let _turn = self.turn(tenant, model.name.as_str()).await;
+        self.load_if_needed(tenant, model).await
+    }
+
+    async fn load_if_needed(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
+        if matches!(self.slots().state(tenant, model), Some(State::Ready(_))) {
+            return Ok(());
+        }
+        let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
+        let slot = self.build(tenant, model, &record.manifest, &self.artifacts().path(&record.digest)).await?;
+        self.slots().set(tenant, model, State::Ready(Arc::new(slot)));
+        self.count_versions();
+        Ok(())
+    }
+
+    /// Puts a slot where requests find it.
+    pub(super) fn place(&self, record: &VersionRecord, slot: Slot) {
+        self.slots().set(&record.tenant, &record.model, State::Ready(Arc::new(slot)));
+        if record.stage == Stage::Production {
+            self.slots().set_production(&record.tenant, &record.model.name, Some(record.model.version.clone()));
+        }
+        self.count_versions();
+    }
+}
+
+fn not_found(model: &ModelRef) -> LoaderError {
+    LoaderError::NotFound(format!("version `{}` of model `{}`", model.version, model.name))
+}
+
+fn conflict(model: &ModelRef, there: &VersionRecord) -> LoaderError {
+    LoaderError::AlreadyExists { what: format!("version `{}` of model `{}`", model.version, model.name), there: there.digest.to_string() }
+}

@@ -1,0 +1,89 @@
+//! The `bulkhead` program: `serve`, and the client's commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bulkhead::config::{Config, Flags};
+use bulkhead::{app, sandbox, telemetry};
+use clap::{Parser, Subcommand};
+
+mod cli;
+
+/// Components make many small allocations on many threads, which is what this allocator is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A model-serving host: WebAssembly components around ONNX Runtime, each request in its own sandbox.
+#[derive(Parser)]
+#[command(version, name = "bulkhead")]
+struct Arguments {
+    #[command(flatten)]
+    client: cli::ClientOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the host.
+    Serve(Serve),
+    /// Compile a component from standard input to standard output; the host runs this itself.
+    #[command(name = sandbox::compile::SUBCOMMAND, hide = true)]
+    CompileComponent,
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Where HTTP is served [default: 127.0.0.1:8000].
+    #[arg(long)]
+    listen: Option<String>,
+    /// Where probes and metrics are served too [default: two ports after --listen].
+    #[arg(long)]
+    admin_listen: Option<String>,
+    /// Where everything is kept [default: data].
+    #[arg(long)]
+    data_dir: Option<String>,
+    /// A configuration file.
+    #[arg(long, env = "BULKHEAD_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Serve(flags) => serve(flags),
+        Command::CompileComponent => {
+            return match sandbox::compile::run_compiler() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(message) => {
+                    say(&message);
+                    ExitCode::from(2)
+                }
+            };
+        }
+        Command::Client(command) => runtime().and_then(|runtime| runtime.block_on(cli::run(command, arguments.client))),
+    };
+    outcome.unwrap_or_else(|error| {
+        say(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn serve(flags: Serve) -> anyhow::Result<ExitCode> {
+    let Serve { listen, admin_listen, data_dir, config } = flags;
+    let config = Config::load(Flags { listen, admin_listen, data_dir, config })?;
+    telemetry::start(&config.telemetry)?;
+    runtime()?.block_on(app::serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a program that ends")]
+fn say(message: &str) {
+    eprintln!("{message}");
+}

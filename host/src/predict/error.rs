@@ -1,0 +1,67 @@
+//! Why a predict request has no answer.
+
+use crate::runner::RunError;
+use crate::sandbox::{SandboxError, Transform};
+use crate::tensor_json::Malformed;
+
+/// Why a predict request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// A plugin gave none.
+    #[error("plugin `{plugin}`: {source}")]
+    Plugin {
+        /// As `name@version`.
+        plugin: String,
+        /// What it did instead.
+        source: SandboxError,
+    },
+    /// The model gave none.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The body is no tensors.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The body is none that this model can take.
+    #[error("this model takes tensors as JSON; got a body of type `{content_type}`, which needs a transform such as `image` or `tabular` in the manifest")]
+    NotTensors {
+        /// What came.
+        content_type: String,
+    },
+    /// An output was asked for that there isn't.
+    #[error("the model has no output `{name}`")]
+    UnknownOutput {
+        /// What was asked for.
+        name: String,
+    },
+}
+
+impl PredictError {
+    pub(super) fn plugin(transform: &Transform, source: SandboxError) -> Self {
+        Self::Plugin { plugin: transform.plugin().to_owned(), source }
+    }
+
+    /// The error's code: in answers and metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Plugin { source, .. } => match source {
+                SandboxError::Invalid { .. } => "invalid_input",
+                SandboxError::Unavailable(_) => "plugin_unavailable",
+                SandboxError::Internal(_) => "plugin_error",
+                SandboxError::Trapped(_) => "plugin_trapped",
+                SandboxError::Deadline(_) => "plugin_deadline",
+                SandboxError::OutOfMemory(_) => "plugin_out_of_memory",
+                SandboxError::Busy => "overloaded",
+            },
+            Self::Run(error) => match error {
+                RunError::Invalid { .. } => "invalid_input",
+                RunError::Overloaded { .. } => "overloaded",
+                RunError::Deadline => "deadline_exceeded",
+                RunError::Failed(_) => "inference_failed",
+                RunError::Stopped => "not_ready",
+            },
+            Self::Malformed(_) | Self::UnknownOutput { .. } => "invalid_input",
+            Self::NotTensors { .. } => "unsupported_media_type",
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The one use-case: down through the transforms' `before`, through the model, and up through their `after`.
+
+mod error;
+mod slots;
+
+use std::time::Instant;
+
+pub use error::PredictError;
+pub use slots::{Missing, Slot, SlotParts, Slots, State, Variant};
+
+use crate::clock;
+use crate::payload::Payload;
+use crate::sandbox::{Exchange, RequestInfo, Step, Transform};
+use crate::telemetry::metrics::Timings;
+use crate::tensor::Tensor;
+use crate::tensor_json;
+
+/// What came out.
+#[derive(Debug)]
+pub struct Reply {
+    /// The answer.
+    pub payload: Payload,
+    /// The id that a tensor request brought, to be echoed.
+    pub id: Option<String>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// Runs one request through a version, and counts what became of it.
+///
+/// # Errors
+/// See [`PredictError`].
+pub async fn run(slot: &Slot, request: &RequestInfo, payload: Payload) -> Result<Reply, PredictError> {
+    let mut timings = Timings::default();
+    let outcome = match slot.transforms() {
+        [] => infer(slot, request, payload, &mut timings).await,
+        transforms => decorated(slot, transforms, request, payload, &mut timings).await,
+    };
+    match outcome {
+        Ok((payload, id)) => {
+            slot.metrics().answered(timings, !slot.transforms().is_empty());
+            Ok(Reply { payload, id, timings })
+        }
+        Err(error) => {
+            if let PredictError::Plugin { plugin, source } = &error {
+                slot.metrics().plugin_failed(plugin, source.label());
+            }
+            slot.metrics().failed(error.code());
+            Err(error)
+        }
+    }
+}
+
+type Answer = (Payload, Option<String>);
+
+async fn decorated(
+    slot: &Slot,
+    transforms: &[Transform],
+    request: &RequestInfo,
+    payload: Payload,
+    timings: &mut Timings,
+) -> Result<Answer, PredictError> {
+    let start = clock::now();
+    let mut open: Vec<Option<Exchange<'_>>> = Vec::with_capacity(transforms.len());
+    let mut step = Step::Proceed(payload);
+    for transform in transforms {
+        let Step::Proceed(payload) = step else { break };
+        let does = transform.description();
+        if !does.before {
+            // Opened on the way out: a sandbox that has nothing to remember is not held while the model runs.
+            open.push(None);
+            step = Step::Proceed(payload);
+            continue;
+        }
+        let failed = |source| PredictError::plugin(transform, source);
+        let mut exchange = transform.open(request).await.map_err(failed)?;
+        step = exchange.before(payload).await.map_err(failed)?;
+        if does.after && matches!(step, Step::Proceed(_)) {
+            open.push(Some(exchange));
+        } else {
+            finish(transform, exchange).await;
+            open.push(None);
+        }
+    }
+    timings.before = start.elapsed();
+
+    // Where a transform answered, it and those further in have no say on the way out.
+    let (mut payload, id, outer) = match step {
+        Step::Proceed(payload) => {
+            let (payload, id) = infer(slot, request, payload, timings).await?;
+            (payload, id, open.len())
+        }
+        Step::Answer(payload) => (payload, None, open.len() - 1),
+    };
+
+    let start = clock::now();
+    open.truncate(outer);
+    for (transform, exchange) in transforms[..outer].iter().zip(open).rev() {
+        if !transform.description().after {
+            continue;
+        }
+        let failed = |source| PredictError::plugin(transform, source);
+        let mut exchange = match exchange {
+            Some(exchange) => exchange,
+            None => transform.open(request).await.map_err(failed)?,
+        };
+        payload = exchange.after(payload).await.map_err(failed)?;
+        finish(transform, exchange).await;
+    }
+    timings.after = start.elapsed();
+    Ok((payload, id))
+}
+
+/// A guest that fails to clean up has already answered: its sandbox is dropped, and that is all.
+async fn finish(transform: &Transform, exchange: Exchange<'_>) {
+    if let Err(error) = exchange.finish().await {
+        tracing::warn!(plugin = transform.plugin(), %error, "a plugin failed after it had answered");
+    }
+}
+
+async fn infer(slot: &Slot, request: &RequestInfo, payload: Payload, timings: &mut Timings) -> Result<Answer, PredictError> {
+    let (inputs, id, wanted) = match payload {
+        Payload::Tensors(tensors) => (tensors, None, Vec::new()),
+        Payload::Json(text) => {
+            let request = tensor_json::decode(&text)?;
+            (request.inputs, request.id, request.outputs)
+        }
+        Payload::Blob { content_type, .. } => return Err(PredictError::NotTensors { content_type }),
+    };
+    let ran = slot.runner().run(inputs, request.deadline).await?;
+    timings.queue = ran.queue;
+    timings.inference = ran.inference;
+    Ok((Payload::Tensors(select(ran.outputs, &wanted)?), id))
+}
+
+/// The outputs that are asked for, in the order in which they are; all where none is named.
+fn select(mut outputs: Vec<Tensor>, wanted: &[String]) -> Result<Vec<Tensor>, PredictError> {
+    if wanted.is_empty() {
+        return Ok(outputs);
+    }
+    let mut selected = Vec::with_capacity(wanted.len());
+    for name in wanted {
+        match outputs.iter().position(|output| output.name == *name) {
+            Some(at) => selected.push(outputs.swap_remove(at)),
+            None => return Err(PredictError::UnknownOutput { name: name.clone() }),
+        }
+    }
+    Ok(selected)
+}
+
+/// The moment at which a request came, and by when it must be answered.
+#[must_use]
+pub fn deadline(limit: std::time::Duration, arrived: Instant) -> clock::Deadline {
+    clock::Deadline::at(arrived + limit)
+}

@@ -1,0 +1,250 @@
+//! What can answer now: loaded versions, ready in memory. A reader sees the table as it was before a change or after
+//! it, never half of one; a request that holds a slot keeps it alive, which is what draining waits for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bulkhead_registry::{ModelName, ModelRef, TenantId, Version};
+use parking_lot::Mutex;
+
+use crate::engine::Model;
+use crate::runner::Runner;
+use crate::sandbox::Transform;
+use crate::telemetry::metrics::VersionMetrics;
+
+/// A loaded version of a model.
+pub struct Slot(SlotParts);
+
+/// What a slot is made of.
+pub struct SlotParts {
+    /// Name of the model.
+    pub model: Arc<str>,
+    /// Version of the model.
+    pub version: Arc<str>,
+    /// Outermost first.
+    pub transforms: Vec<Transform>,
+    /// Names, in lower case, of request headers that transforms may see.
+    pub headers: Vec<String>,
+    /// What runs it.
+    pub engine: Arc<Model>,
+    /// What counts it.
+    pub metrics: VersionMetrics,
+}
+
+impl Slot {
+    /// A slot of these parts.
+    #[must_use]
+    pub fn new(parts: SlotParts) -> Self {
+        Self(parts)
+    }
+
+    /// Name of the model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<str> {
+        &self.0.model
+    }
+
+    /// Version of the model.
+    #[must_use]
+    pub fn version(&self) -> &Arc<str> {
+        &self.0.version
+    }
+
+    /// Outermost first.
+    #[must_use]
+    pub fn transforms(&self) -> &[Transform] {
+        &self.0.transforms
+    }
+
+    /// Request headers that transforms may see.
+    #[must_use]
+    pub fn headers(&self) -> &[String] {
+        &self.0.headers
+    }
+
+    /// What runs it.
+    #[must_use]
+    pub fn runner(&self) -> &dyn Runner {
+        &*self.0.engine
+    }
+
+    /// The loaded model.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Model> {
+        &self.0.engine
+    }
+
+    /// What counts it.
+    #[must_use]
+    pub fn metrics(&self) -> &VersionMetrics {
+        &self.0.metrics
+    }
+}
+
+/// A version's state in this process.
+#[derive(Clone)]
+pub enum State {
+    /// Answers.
+    Ready(Arc<Slot>),
+    /// Archived, and not in memory: loaded when it is asked for by its number.
+    Unloaded,
+    /// Could not be loaded.
+    Failed(String),
+}
+
+/// Which version of a model answers, and why that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// The one in production.
+    Production,
+    /// The one that the caller named.
+    Pinned,
+}
+
+impl Variant {
+    /// As it stands in answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Pinned => "pinned",
+        }
+    }
+}
+
+/// Why no version answers.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// No model of that name.
+    #[error("there is no model `{0}`")]
+    Model(String),
+    /// No version of that number.
+    #[error("model `{0}` has no version `{1}`")]
+    Version(String, String),
+    /// Only staged versions.
+    #[error("model `{0}` has no version in production: promote one, or name one in the path")]
+    NoProduction(String),
+    /// Could not be loaded.
+    #[error("version `{1}` of model `{0}` could not be loaded: {2}")]
+    Failed(String, String, String),
+    /// Has to be loaded first.
+    #[error("version `{1}` of model `{0}` is not in memory; try again in a moment")]
+    Unloaded(String, String),
+}
+
+#[derive(Clone, Default)]
+struct Entry {
+    production: Option<Version>,
+    /// The production version's slot, found without comparing versions.
+    current: Option<Arc<Slot>>,
+    versions: HashMap<String, State>,
+}
+
+type Table = HashMap<String, HashMap<String, Arc<Entry>>>;
+
+/// All versions of all tenants in this process.
+#[derive(Default)]
+pub struct Slots {
+    table: ArcSwap<Table>,
+    /// Changes are made one after another, on a copy.
+    change: Mutex<()>,
+}
+
+impl Slots {
+    /// The version that answers for a model: the one named, or the one in production.
+    ///
+    /// # Errors
+    /// See [`Missing`].
+    pub fn pick(&self, tenant: &str, model: &str, version: Option<&str>) -> Result<(Arc<Slot>, Variant), Missing> {
+        let table = self.table.load();
+        let entry = table.get(tenant).and_then(|models| models.get(model)).ok_or_else(|| Missing::Model(model.to_owned()))?;
+        let (state, version, variant) = match version {
+            None => {
+                if let Some(slot) = &entry.current {
+                    return Ok((Arc::clone(slot), Variant::Production));
+                }
+                let version = entry.production.as_ref().ok_or_else(|| Missing::NoProduction(model.to_owned()))?;
+                (entry.versions.get(version.as_str()), version.as_str(), Variant::Production)
+            }
+            Some(version) => (entry.versions.get(version), version, Variant::Pinned),
+        };
+        match state {
+            Some(State::Ready(slot)) => Ok((Arc::clone(slot), variant)),
+            Some(State::Unloaded) => Err(Missing::Unloaded(model.to_owned(), version.to_owned())),
+            Some(State::Failed(why)) => Err(Missing::Failed(model.to_owned(), version.to_owned(), why.clone())),
+            None => Err(Missing::Version(model.to_owned(), version.to_owned())),
+        }
+    }
+
+    /// A version's state; none where it isn't known.
+    #[must_use]
+    pub fn state(&self, tenant: &TenantId, model: &ModelRef) -> Option<State> {
+        self.table.load().get(tenant.as_str())?.get(model.name.as_str())?.versions.get(model.version.as_str()).cloned()
+    }
+
+    /// Sets a version's state; gives the slot that it had.
+    pub fn set(&self, tenant: &TenantId, model: &ModelRef, state: State) -> Option<Arc<Slot>> {
+        let mut before = None;
+        self.change(tenant, &model.name, |entry| {
+            before = entry.versions.insert(model.version.to_string(), state);
+        });
+        ready(before)
+    }
+
+    /// Forgets a version; gives the slot that it had.
+    pub fn remove(&self, tenant: &TenantId, model: &ModelRef) -> Option<Arc<Slot>> {
+        let mut before = None;
+        self.change(tenant, &model.name, |entry| {
+            before = entry.versions.remove(model.version.as_str());
+        });
+        ready(before)
+    }
+
+    /// Says which version is in production.
+    pub fn set_production(&self, tenant: &TenantId, model: &ModelName, version: Option<Version>) {
+        self.change(tenant, model, |entry| entry.production = version);
+    }
+
+    /// Every version that is known, with its state.
+    #[must_use]
+    pub fn all(&self) -> Vec<(TenantId, ModelRef, State)> {
+        let mut out = Vec::new();
+        for (tenant, models) in &**self.table.load() {
+            for (model, entry) in models {
+                for (version, state) in &entry.versions {
+                    // Keys were ids when they went in.
+                    if let (Ok(tenant), Ok(name), Ok(version)) = (tenant.parse(), model.parse(), version.parse()) {
+                        out.push((tenant, ModelRef { name, version }, state.clone()));
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    fn change(&self, tenant: &TenantId, model: &ModelName, change: impl FnOnce(&mut Entry)) {
+        let _one_after_another = self.change.lock();
+        let mut table = Table::clone(&self.table.load());
+        let models = table.entry(tenant.to_string()).or_default();
+        let mut entry = models.get(model.as_str()).map(|entry| Entry::clone(entry)).unwrap_or_default();
+        change(&mut entry);
+        entry.current = entry.production.as_ref().and_then(|version| match entry.versions.get(version.as_str()) {
+            Some(State::Ready(slot)) => Some(Arc::clone(slot)),
+            _ => None,
+        });
+        if entry.versions.is_empty() {
+            models.remove(model.as_str());
+        } else {
+            models.insert(model.to_string(), Arc::new(entry));
+        }
+        self.table.store(Arc::new(table));
+    }
+}
+
+fn ready(state: Option<State>) -> Option<Arc<Slot>> {
+    match state {
+        Some(State::Ready(slot)) => Some(slot),
+        _ => None,
+    }
+}

@@ -1,0 +1,104 @@
+//! Between the host's own types and those of `wit/`: bytes and texts move, nothing is copied.
+
+use super::bindings::bulkhead::plugin::types as wit;
+use super::bindings::exports::bulkhead::plugin::transformer as export;
+use super::error::SandboxError;
+use super::exchange::Step;
+use super::plugin::{Description, TensorSignature};
+use crate::payload::Payload;
+use crate::tensor::{Datatype, Tensor};
+
+impl From<Payload> for wit::Payload {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Json(text) => Self::Json(text),
+            Payload::Tensors(tensors) => Self::Tensors(tensors.into_iter().map(Into::into).collect()),
+            Payload::Blob { content_type, data } => Self::Blob(wit::Blob { content_type, data }),
+        }
+    }
+}
+
+impl From<wit::Payload> for Payload {
+    fn from(payload: wit::Payload) -> Self {
+        match payload {
+            wit::Payload::Json(text) => Self::Json(text),
+            wit::Payload::Tensors(tensors) => Self::Tensors(tensors.into_iter().map(Into::into).collect()),
+            wit::Payload::Blob(blob) => Self::Blob { content_type: blob.content_type, data: blob.data },
+        }
+    }
+}
+
+impl From<export::Step> for Step {
+    fn from(step: export::Step) -> Self {
+        match step {
+            export::Step::Proceed(payload) => Self::Proceed(payload.into()),
+            export::Step::Answer(payload) => Self::Answer(payload.into()),
+        }
+    }
+}
+
+impl From<Tensor> for wit::Tensor {
+    fn from(tensor: Tensor) -> Self {
+        Self { name: tensor.name, datatype: tensor.datatype.into(), shape: tensor.shape, data: tensor.data }
+    }
+}
+
+impl From<wit::Tensor> for Tensor {
+    fn from(tensor: wit::Tensor) -> Self {
+        Self { name: tensor.name, datatype: tensor.datatype.into(), shape: tensor.shape, data: tensor.data }
+    }
+}
+
+macro_rules! datatypes {
+    ($($name:ident),+ $(,)?) => {
+        impl From<Datatype> for wit::Datatype {
+            fn from(datatype: Datatype) -> Self {
+                match datatype { $(Datatype::$name => Self::$name),+ }
+            }
+        }
+
+        impl From<wit::Datatype> for Datatype {
+            fn from(datatype: wit::Datatype) -> Self {
+                match datatype { $(wit::Datatype::$name => Self::$name),+ }
+            }
+        }
+    };
+}
+
+datatypes!(Bool, Uint8, Uint16, Uint32, Uint64, Int8, Int16, Int32, Int64, Fp16, Bf16, Fp32, Fp64, Bytes);
+
+impl From<wit::PluginError> for SandboxError {
+    fn from(error: wit::PluginError) -> Self {
+        match error {
+            wit::PluginError::InvalidInput(invalid) => Self::Invalid { pointer: bounded(invalid.pointer), message: bounded(invalid.message) },
+            wit::PluginError::Unavailable(message) => Self::Unavailable(bounded(message)),
+            wit::PluginError::Internal(message) => Self::Internal(bounded(message)),
+        }
+    }
+}
+
+/// Messages of guests go into answers and log lines.
+fn bounded(text: String) -> String {
+    const MOST: usize = 1000;
+    if text.len() <= MOST && !text.contains(char::is_control) { text } else { text.chars().filter(|c| !c.is_control()).take(MOST).collect() }
+}
+
+impl From<export::Description> for Description {
+    fn from(description: export::Description) -> Self {
+        let signatures = |list: Vec<wit::TensorSignature>| {
+            list.into_iter().map(|port| TensorSignature { name: port.name, datatype: port.datatype.into(), shape: port.shape }).collect()
+        };
+        let schema = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
+        Self {
+            summary: bounded(description.summary),
+            before: description.hooks.contains(export::Hooks::BEFORE),
+            after: description.hooks.contains(export::Hooks::AFTER),
+            accepts: description.accepts.into_iter().take(64).map(bounded).collect(),
+            input_schema: schema(description.input_schema),
+            output_schema: schema(description.output_schema),
+            config_schema: schema(description.config_schema),
+            produces: signatures(description.produces),
+            consumes: signatures(description.consumes),
+        }
+    }
+}

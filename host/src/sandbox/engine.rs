@@ -1,0 +1,209 @@
+//! Wasmtime, configured once: every number below has its reason.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bulkhead_registry::Digest;
+use prometheus::IntCounter;
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::admission::{self, AdmissionLimits, Refused};
+use super::cache::Cache;
+use super::compile::Compiler;
+use super::imports;
+use super::plugin::Plugin;
+use super::store::Ctx;
+use crate::clock::Ticker;
+
+/// A guest is looked at this often, and yields its thread to others then.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Bytes of a guest's stack. A guest that recurses further traps.
+const WASM_STACK: usize = 512 << 10;
+
+/// Bytes of the stack that a guest and the host functions it calls share; the rest is the host functions'.
+const ASYNC_STACK: usize = 1 << 20;
+
+/// How the sandboxes are made.
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// Instances at one time; each may hold as many memories and core modules as the pool grants on average.
+    pub instances: u32,
+    /// Where compiled components are kept.
+    pub cache: PathBuf,
+    /// Bounds of an upload.
+    pub admission: AdmissionLimits,
+    /// The program that compiles: this one, with its `compile` subcommand.
+    pub compiler: PathBuf,
+}
+
+/// Makes sandboxes.
+pub struct Sandboxes {
+    pub(super) inner: Arc<Inner>,
+    compiler: Compiler,
+    cache: Cache,
+    admission: AdmissionLimits,
+    log_lines_dropped: IntCounter,
+}
+
+/// What every sandbox shares.
+pub(super) struct Inner {
+    pub(super) engine: Engine,
+    pub(super) ticker: Ticker,
+    pub(super) places: Semaphore,
+}
+
+impl Sandboxes {
+    /// Reserves the address space of all sandboxes and starts the clock that bounds guests.
+    ///
+    /// # Errors
+    /// Where the system gives no address space, no thread, or no folder for the cache.
+    pub fn start(options: SandboxOptions, log_lines_dropped: IntCounter) -> anyhow::Result<Self> {
+        let engine = pooling_engine(options.instances).or_else(|error| {
+            // Containers with a bound on address space; a pool of an eighth serves an eighth of the requests at once.
+            tracing::warn!(error = format!("{error:#}"), "no address space for {} sandboxes; trying an eighth", options.instances);
+            pooling_engine((options.instances / 8).max(1))
+        })?;
+        let weak = engine.weak();
+        let ticker = Ticker::start("bulkhead-epoch", TICK, move || {
+            if let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+            }
+        })
+        .context("no thread for the epoch")?;
+        let cache = Cache::open(&options.cache, fingerprint(&engine)).context("the cache of compiled components can't be opened")?;
+        let inner = Inner { engine, ticker, places: Semaphore::new(options.instances as usize) };
+        Ok(Self {
+            inner: Arc::new(inner),
+            compiler: Compiler::new(options.compiler),
+            cache,
+            admission: options.admission,
+            log_lines_dropped,
+        })
+    }
+
+    /// Checks, compiles and tries an uploaded component.
+    ///
+    /// # Errors
+    /// [`Refused`] says which of the rules it breaks.
+    pub async fn admit(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
+        let limits = self.admission;
+        let bytes = tokio::task::spawn_blocking(move || admission::check(&bytes, limits).map(|()| bytes))
+            .await
+            .map_err(|error| Refused::Host(error.to_string()))??;
+        let plugin = self.load(tenant, plugin, digest, bytes).await?;
+        plugin.smoke().await?;
+        Ok(plugin)
+    }
+
+    /// A component that was admitted before: from the cache, or compiled once more.
+    ///
+    /// # Errors
+    /// As [`Sandboxes::admit`].
+    pub async fn load(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
+        let component = match self.cached(digest) {
+            Some(component) => component,
+            None => {
+                let compiled = self.compiler.compile(bytes).await?;
+                let component = self.deserialize(&compiled).map_err(|error| Refused::Compile(error.to_string()))?;
+                if let Err(error) = self.cache.put(digest, &compiled) {
+                    tracing::warn!(%error, "a compiled component can't be kept: it will be compiled again at the next start");
+                }
+                component
+            }
+        };
+        let mut linker = Linker::new(&self.inner.engine);
+        imports::link(&mut linker).map_err(|error| Refused::Host(error.to_string()))?;
+        Plugin::new(Arc::clone(&self.inner), &linker, &component, tenant, plugin, self.log_lines_dropped.clone())
+    }
+
+    fn cached(&self, digest: &Digest) -> Option<Component> {
+        let compiled = self.cache.get(digest)?;
+        match self.deserialize(&compiled) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "a compiled component is of no use any more: compiling it again");
+                None
+            }
+        }
+    }
+
+    #[expect(unsafe_code, reason = "wasmtime runs what it is given here")]
+    fn deserialize(&self, compiled: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the bytes come from our own compiler over a pipe, or from the cache, which gives only what it can
+        // authenticate as having come from there (`cache.rs`; tested there with flipped bits and swapped files).
+        unsafe { Component::deserialize(&self.inner.engine, compiled) }
+    }
+}
+
+/// What every engine, the one that compiles and the one that runs, must agree on.
+pub(super) fn config() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    // The concurrency of WASI 0.3, which no world here uses: it doubles the cost of a call.
+    config.concurrency_support(false);
+    config.max_wasm_stack(WASM_STACK);
+    config.async_stack_size(ASYNC_STACK);
+    // Proposals that no toolchain for components needs; each is code that a hostile component would reach. Multiple
+    // memories stay on: components that are made of several modules need them.
+    config.gc_support(false);
+    config.wasm_gc(false);
+    config.wasm_tail_call(false);
+    config.wasm_relaxed_simd(false);
+    config.wasm_memory64(false);
+    // Only the cause of a trap reaches anybody; a guest chooses its function names.
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(8));
+    config
+}
+
+fn pooling_engine(instances: u32) -> anyhow::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances);
+    // A Rust component is one core module, a Python one 38; on average there is room for eight each.
+    pool.total_core_instances(instances.saturating_mul(8));
+    // A memory takes 4 GiB of address space, so that its bounds need no checks; JavaScript components have three.
+    pool.total_memories(instances.saturating_mul(2));
+    pool.total_tables(instances.saturating_mul(4));
+    pool.total_stacks(instances);
+    pool.max_core_instances_per_component(64);
+    pool.max_memories_per_component(4);
+    pool.max_tables_per_component(8);
+    // Metadata of a Python component is about 1 MiB.
+    pool.max_component_instance_size(2 << 20);
+    pool.max_core_instance_size(1 << 20);
+    // The largest honest table seen, StarlingMonkey's, has 7,688 elements.
+    pool.table_elements(20_000);
+    // The most that a manifest may grant.
+    pool.max_memory_size(256 << 20);
+    // Slots that keep their pages for the next instance of the same component.
+    pool.max_unused_warm_slots(64);
+    // Pages that stay mapped between requests, so that a fresh instance does not begin with page faults: they are
+    // zeroed or restored instead, and with `pagemap_scan` only where they were written. Together these are worth a
+    // third of a fresh instance's cost (README, performance).
+    pool.linear_memory_keep_resident(512 << 10);
+    pool.async_stack_keep_resident(64 << 10);
+    pool.table_keep_resident(64 << 10);
+    pool.pagemap_scan(Enabled::Auto);
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).map_err(|error| anyhow::anyhow!("{error:#}"))
+}
+
+/// Changes with everything that makes compiled code unusable: version, settings, processor features.
+fn fingerprint(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Inner {
+    pub(super) fn store(self: &Arc<Self>, ctx: Ctx) -> wasmtime::Store<Ctx> {
+        super::store::new(self, ctx)
+    }
+}

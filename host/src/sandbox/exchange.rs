@@ -1,0 +1,148 @@
+//! One request's life inside a transform: open, `before`, `after`; then the sandbox is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use super::bindings::Transform as Bindings;
+use super::bindings::bulkhead::plugin::types as wit;
+use super::error::SandboxError;
+use super::imports::log::LogLines;
+use super::plugin::Transform;
+use super::store::{self, Ctx};
+use crate::clock::{self, Deadline};
+use crate::payload::Payload;
+
+/// The request as a plugin may know it.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Name of the model.
+    pub model: Arc<str>,
+    /// Version of the model.
+    pub version: Arc<str>,
+    /// Headers that the manifest lets through.
+    pub headers: Vec<(String, String)>,
+    /// When it must be answered.
+    pub deadline: Deadline,
+}
+
+/// What `before` decided.
+#[derive(Debug)]
+pub enum Step {
+    /// Go on inwards.
+    Proceed(Payload),
+    /// This is the answer.
+    Answer(Payload),
+}
+
+/// A store with its instance.
+pub(super) struct Instance {
+    pub(super) store: Store<Ctx>,
+    pub(super) bindings: Bindings,
+    /// Requests that it has served.
+    pub(super) uses: u32,
+}
+
+/// One request's life inside a transform. Dropping it drops the sandbox; so does any error.
+pub struct Exchange<'a> {
+    transform: &'a Transform,
+    instance: Instance,
+    resource: ResourceAny,
+    deadline: Deadline,
+    /// Guest time that is left.
+    left: Duration,
+    _place: SemaphorePermit<'a>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) async fn open(transform: &'a Transform, request: &RequestInfo) -> Result<Self, SandboxError> {
+        let compiled = &transform.compiled;
+        let limits = transform.options.limits;
+        let places = &compiled.inner.places;
+        let place = match places.try_acquire() {
+            Ok(place) => place,
+            // Waiting is bounded by the request's own time, and refused then.
+            Err(_) => tokio::time::timeout_at(request.deadline.moment().into(), places.acquire())
+                .await
+                .map_err(|_| SandboxError::Busy)?
+                .map_err(|_| SandboxError::Busy)?,
+        };
+        let started = clock::now();
+        let mut instance = match transform.warm.as_ref().and_then(super::pool::Pool::take) {
+            Some(mut instance) => {
+                instance.store.data_mut().log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
+                instance
+            }
+            None => compiled.instantiate(Arc::clone(&request.id), limits).await?,
+        };
+        let left = limits.time.saturating_sub(started.elapsed());
+        let info = wit::RequestInfo {
+            id: request.id.as_ref().into(),
+            model: request.model.as_ref().into(),
+            version: request.version.as_ref().into(),
+            headers: request.headers.clone(),
+            time_left_us: u64::try_from(request.deadline.left().as_micros()).unwrap_or(u64::MAX),
+        };
+        let config = &transform.options.config;
+        let Instance { store, bindings, .. } = &mut instance;
+        let opened = store::bounded(&compiled.inner, store, left.min(request.deadline.left()), compiled.waits, async |store| {
+            bindings.bulkhead_plugin_transformer().exchange().call_open(store, &info, config).await
+        })
+        .await?;
+        let resource = opened?;
+        let left = limits.time.saturating_sub(started.elapsed());
+        Ok(Self { transform, instance, resource, deadline: request.deadline, left, _place: place })
+    }
+
+    /// The way in.
+    ///
+    /// # Errors
+    /// See [`SandboxError`]; the exchange is of no use afterwards.
+    pub async fn before(&mut self, payload: Payload) -> Result<Step, SandboxError> {
+        let (resource, payload) = (self.resource, wit::Payload::from(payload));
+        let step = self
+            .bounded(async |bindings, store| bindings.bulkhead_plugin_transformer().exchange().call_before(store, resource, &payload).await)
+            .await?;
+        Ok(step?.into())
+    }
+
+    /// The way out.
+    ///
+    /// # Errors
+    /// See [`SandboxError`]; the exchange is of no use afterwards.
+    pub async fn after(&mut self, payload: Payload) -> Result<Payload, SandboxError> {
+        let (resource, payload) = (self.resource, wit::Payload::from(payload));
+        let answer = self
+            .bounded(async |bindings, store| bindings.bulkhead_plugin_transformer().exchange().call_after(store, resource, &payload).await)
+            .await?;
+        Ok(answer?.into())
+    }
+
+    /// Ends an exchange that went well: its instance may serve another request where the manifest allows that. An
+    /// exchange that is merely dropped takes its instance along.
+    ///
+    /// # Errors
+    /// Where the guest fails to drop its side.
+    pub async fn finish(mut self) -> Result<(), SandboxError> {
+        let Some(pool) = &self.transform.warm else { return Ok(()) };
+        let resource = self.resource;
+        self.bounded(async |_, store| resource.resource_drop_async(store).await).await?;
+        pool.give_back(self.instance);
+        Ok(())
+    }
+
+    async fn bounded<T>(&mut self, call: impl AsyncFnOnce(&Bindings, &mut Store<Ctx>) -> wasmtime::Result<T>) -> Result<T, SandboxError> {
+        let compiled = &self.transform.compiled;
+        let started = clock::now();
+        let Instance { store, bindings, .. } = &mut self.instance;
+        let limit = self.left.min(self.deadline.left());
+        let outcome = store::bounded(&compiled.inner, store, limit, compiled.waits, async |store| call(bindings, store).await).await;
+        self.left = self.left.saturating_sub(started.elapsed());
+        outcome
+    }
+}

@@ -1,0 +1,25 @@
+//! Runs components of untrusted authors: the only room that names wasmtime.
+//!
+//! [`Sandboxes::admit`] makes a [`Plugin`] of an uploaded component: checked, compiled in a process of its own, tried
+//! once. A [`Transform`] is a plugin with the configuration and limits that a model's manifest gives it; each request
+//! opens an [`Exchange`] of it, in a fresh store and instance, dropped on any error and after the last call.
+
+mod admission;
+mod bindings;
+mod cache;
+pub mod compile;
+mod convert;
+mod engine;
+mod error;
+mod exchange;
+mod imports;
+mod limits;
+mod plugin;
+mod pool;
+mod store;
+
+pub use admission::{AdmissionLimits, Refused};
+pub use engine::{SandboxOptions, Sandboxes};
+pub use error::SandboxError;
+pub use exchange::{Exchange, RequestInfo, Step};
+pub use plugin::{Description, Limits, Plugin, TensorSignature, Transform, TransformOptions};

@@ -1,0 +1,205 @@
+//! A compiled component, and the use that a model makes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use serde_json::Value;
+use wasmtime::component::{Component, Linker};
+
+use super::admission::Refused;
+use super::bindings::{Transform as Bindings, TransformPre};
+use super::engine::Inner;
+use super::error::SandboxError;
+use super::exchange::{Exchange, Instance, RequestInfo};
+use super::imports;
+use super::imports::log::{LogLines, LogSource};
+use super::pool::Pool;
+use super::store::{self, Ctx};
+use crate::tensor::Datatype;
+
+/// What a component must export to be a `transform`.
+const TRANSFORMER: &str = "bulkhead:plugin/transformer@0.1.0";
+
+/// Bounds of a component that is tried when it is uploaded, or asked to describe itself.
+const TRIAL: Limits = Limits { time: Duration::from_secs(1), memory_bytes: 256 << 20 };
+
+/// Bounds of one exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Wall-clock time within the guest, over all its calls for one request.
+    pub time: Duration,
+    /// Bytes of all its memories and tables.
+    pub memory_bytes: usize,
+}
+
+/// A compiled component of the world `transform`; cheap to clone.
+#[derive(Clone)]
+pub struct Plugin(Arc<Compiled>);
+
+pub(super) struct Compiled {
+    pub(super) inner: Arc<Inner>,
+    pre: TransformPre<Ctx>,
+    /// Imports WASI, whose calls can wait.
+    pub(super) waits: bool,
+    imports: Vec<String>,
+    pub(super) log: Arc<LogSource>,
+}
+
+impl Plugin {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        linker: &Linker<Ctx>,
+        component: &Component,
+        tenant: &str,
+        plugin: &str,
+        dropped: IntCounter,
+    ) -> Result<Self, Refused> {
+        let ty = component.component_type();
+        let engine = &inner.engine;
+        let imports: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        if let Some(denied) = imports.iter().find(|import| !imports::is_granted(import)) {
+            return Err(Refused::Import(format!(
+                "the component imports `{denied}`, which can't be granted: a transform may import `bulkhead:plugin/log@0.1.0` and WASI 0.2"
+            )));
+        }
+        if !ty.exports(engine).any(|(name, _)| name == TRANSFORMER) {
+            let exports: Vec<_> = ty.exports(engine).map(|(name, _)| format!("`{name}`")).collect();
+            let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+            return Err(Refused::WrongWorld(format!(
+                "expected a component of the world `bulkhead:plugin/transform@0.1.0`, which exports `{TRANSFORMER}`, got one that exports {exports}"
+            )));
+        }
+        let pre = linker.instantiate_pre(component).map_err(|error| Refused::Import(format!("an import has another type than the host's: {error:#}")))?;
+        let pre = TransformPre::new(pre).map_err(|error| Refused::WrongWorld(format!("an export has another type than `wit/` says: {error:#}")))?;
+        let waits = imports.iter().any(|import| import.starts_with("wasi:"));
+        let log = Arc::new(LogSource::new(tenant.to_owned(), plugin.to_owned(), dropped));
+        Ok(Self(Arc::new(Compiled { inner, pre, waits, imports, log })))
+    }
+
+    /// What it imports.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
+    }
+
+    /// Starts it once, so that what fails at each start fails at the upload.
+    pub(super) async fn smoke(&self) -> Result<(), Refused> {
+        match self.describe("{}").await {
+            // A plugin may well ask for configuration that the smoke run does not have.
+            Ok(_) | Err(SandboxError::Invalid { .. } | SandboxError::Unavailable(_) | SandboxError::Internal(_)) => Ok(()),
+            Err(error) => Err(Refused::Smoke(error.to_string())),
+        }
+    }
+
+    /// What it does under a configuration, in its own words.
+    ///
+    /// # Errors
+    /// [`SandboxError::Invalid`] with a pointer into the configuration where that makes no sense.
+    pub async fn describe(&self, config: &str) -> Result<Description, SandboxError> {
+        let _place = self.0.inner.places.acquire().await.map_err(|_| SandboxError::Busy)?;
+        let mut instance = self.0.instantiate("describe".into(), TRIAL).await?;
+        let compiled = &self.0;
+        let bindings = &instance.bindings;
+        let description = store::bounded(&compiled.inner, &mut instance.store, TRIAL.time, compiled.waits, async |store| {
+            bindings.bulkhead_plugin_transformer().call_describe(store, config).await
+        })
+        .await?;
+        Ok(description?.into())
+    }
+}
+
+impl Compiled {
+    pub(super) async fn instantiate(&self, request: Arc<str>, limits: Limits) -> Result<Instance, SandboxError> {
+        let log = LogLines::new(Arc::clone(&self.log), request);
+        let mut store = self.inner.store(Ctx::new(limits.memory_bytes, log));
+        let bindings: Bindings =
+            store::bounded(&self.inner, &mut store, limits.time, self.waits, async |store| self.pre.instantiate_async(store).await).await?;
+        Ok(Instance { store, bindings, uses: 0 })
+    }
+}
+
+/// What a transform does under its configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    /// One sentence.
+    pub summary: String,
+    /// `before` does something.
+    pub before: bool,
+    /// `after` does something.
+    pub after: bool,
+    /// Content types that `before` takes; empty where it takes what it is given.
+    pub accepts: Vec<String>,
+    /// JSON Schema of the request's body.
+    pub input_schema: Option<Value>,
+    /// JSON Schema of the answer.
+    pub output_schema: Option<Value>,
+    /// JSON Schema of the configuration.
+    pub config_schema: Option<Value>,
+    /// Tensors that `before` hands on.
+    pub produces: Vec<TensorSignature>,
+    /// Tensors that `after` reads.
+    pub consumes: Vec<TensorSignature>,
+}
+
+/// A tensor before there is one; -1 in the shape stands for any extent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSignature {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub datatype: Datatype,
+    /// Its extents.
+    pub shape: Vec<i64>,
+}
+
+/// How a model uses a plugin.
+#[derive(Debug, Clone)]
+pub struct TransformOptions {
+    /// JSON text of the configuration.
+    pub config: String,
+    /// Bounds of each exchange.
+    pub limits: Limits,
+    /// Instances may serve several requests, of this model version only.
+    pub warm: bool,
+}
+
+/// A plugin as one model version uses it.
+pub struct Transform {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) options: TransformOptions,
+    pub(super) warm: Option<Pool>,
+    description: Description,
+}
+
+impl Transform {
+    /// Asks the plugin to describe itself under the configuration.
+    ///
+    /// # Errors
+    /// As [`Plugin::describe`].
+    pub async fn new(plugin: &Plugin, options: TransformOptions) -> Result<Self, SandboxError> {
+        let description = plugin.describe(&options.config).await?;
+        let warm = options.warm.then(Pool::default);
+        Ok(Self { compiled: Arc::clone(&plugin.0), options, warm, description })
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The plugin, as `name@version`.
+    #[must_use]
+    pub fn plugin(&self) -> &str {
+        &self.compiled.log.plugin
+    }
+
+    /// Opens an exchange, in a fresh sandbox (or a warm one, where the manifest allows that).
+    ///
+    /// # Errors
+    /// See [`SandboxError`].
+    pub async fn open(&self, request: &RequestInfo) -> Result<Exchange<'_>, SandboxError> {
+        Exchange::open(self, request).await
+    }
+}

@@ -1,0 +1,108 @@
+//! The state of one store, and how a store is made.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::engine::Inner;
+use super::error::{SandboxError, TimeIsUp};
+use super::imports::log::LogLines;
+use super::imports::wasi;
+use super::limits::Meter;
+use crate::clock;
+
+/// Bytes that one host call, or one lifted value, may make the host allocate: a 20-megapixel image as FP32 tensors is
+/// far beyond what a sandbox's memory holds, so this bounds amplification (overlapping lists), not honest use.
+const HOSTCALL_BYTES: usize = 512 << 20;
+
+/// Resource handles: an honest transform holds one, a component with WASI a dozen.
+const HANDLES: usize = 1024;
+
+/// What a store holds for its guest.
+pub(super) struct Ctx {
+    pub(super) meter: Meter,
+    pub(super) log: LogLines,
+    until: Instant,
+    /// Made when the guest first uses it: most guests never do.
+    wasi: Option<Box<(WasiCtx, ResourceTable)>>,
+}
+
+impl Ctx {
+    pub(super) fn new(memory_bytes: usize, log: LogLines) -> Self {
+        Self { meter: Meter::new(memory_bytes), log, until: clock::now(), wasi: None }
+    }
+}
+
+impl WasiView for Ctx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let log = &self.log;
+        let (ctx, table) = &mut **self.wasi.get_or_insert_with(|| {
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(HANDLES);
+            Box::new((wasi::empty(log), table))
+        });
+        WasiCtxView { ctx, table }
+    }
+}
+
+/// A fresh store, under all limits but that of time.
+pub(super) fn new(inner: &Arc<Inner>, ctx: Ctx) -> Store<Ctx> {
+    let mut store = Store::new(&inner.engine, ctx);
+    store.limiter(|ctx| &mut ctx.meter);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(HANDLES);
+    // Called at the first tick within guest code and at each that follows: time spent waiting in the host costs a
+    // guest one call of this, not its life. The yield lets other requests have the thread.
+    store.epoch_deadline_callback(|cx| {
+        if clock::now() >= cx.data().until {
+            return Err(TimeIsUp.into());
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// Runs guest code for at most `limit` of wall-clock time and sorts out how it failed.
+pub(super) async fn bounded<T>(
+    inner: &Arc<Inner>,
+    store: &mut Store<Ctx>,
+    limit: Duration,
+    waits: bool,
+    call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>,
+) -> Result<T, SandboxError> {
+    inner.ticker.touch();
+    store.data_mut().until = clock::now() + limit;
+    let outcome = if waits {
+        // A guest with WASI can wait in the host, where no epoch reaches it.
+        match tokio::time::timeout(limit, call(store)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(TimeIsUp.into()),
+        }
+    } else {
+        call(store).await
+    };
+    outcome.map_err(|error| {
+        if error.is::<TimeIsUp>() {
+            SandboxError::Deadline(limit)
+        } else if store.data().meter.exhausted {
+            SandboxError::OutOfMemory(store.data().meter.limit_mib())
+        } else if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            SandboxError::Busy
+        } else {
+            SandboxError::Trapped(cause(&error))
+        }
+    })
+}
+
+/// The cause of a failure in one bounded line, without the backtrace (its names are the guest's choice).
+fn cause(error: &wasmtime::Error) -> String {
+    let cause = match error.downcast_ref::<wasmtime::Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    cause.chars().filter(|c| !c.is_control()).take(300).collect()
+}

@@ -1,0 +1,145 @@
+//! All metrics, with their labels. Rooms get handles; nobody writes a metric's name elsewhere.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// Upper bounds of the stages' histograms in seconds: from a native call to a slow model, each about 2.5 times the
+/// one before.
+const STAGE_SECONDS: [f64; 15] =
+    [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 500e-3, 2.5, 10.0];
+
+/// All metrics of the host.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    stages: HistogramVec,
+    plugin_failures: IntCounterVec,
+    versions: IntGaugeVec,
+    /// Log lines of plugins that went over their bounds.
+    pub plugin_log_lines_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// Declares them.
+    ///
+    /// # Errors
+    /// Where two have one name, which a test would see.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(Some("bulkhead".to_owned()), None)?;
+        let requests = IntCounterVec::new(
+            Opts::new("predict_requests_total", "Predict requests by what became of them; outcome is ok or an error code"),
+            &["tenant", "model", "version", "outcome"],
+        )?;
+        let stages = HistogramVec::new(
+            HistogramOpts::new("predict_stage_seconds", "Time of a predict request in each stage: queue, before, inference, after")
+                .buckets(STAGE_SECONDS.to_vec()),
+            &["tenant", "model", "version", "stage"],
+        )?;
+        let plugin_failures = IntCounterVec::new(
+            Opts::new("plugin_failures_total", "Exchanges that a plugin did not answer, by how: invalid_input, unavailable, plugin_error, trapped, deadline, out_of_memory, busy"),
+            &["tenant", "plugin", "kind"],
+        )?;
+        let versions = IntGaugeVec::new(Opts::new("versions", "Versions of models by state: ready, unloaded, failed"), &["state"])?;
+        let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
+        let all: [Box<dyn Collector>; 5] = [
+            Box::new(requests.clone()),
+            Box::new(stages.clone()),
+            Box::new(plugin_failures.clone()),
+            Box::new(versions.clone()),
+            Box::new(dropped.clone()),
+        ];
+        for collector in all {
+            registry.register(collector)?;
+        }
+        Ok(Self { registry, requests, stages, plugin_failures, versions, plugin_log_lines_dropped: dropped })
+    }
+
+    /// The text that Prometheus reads.
+    ///
+    /// # Errors
+    /// Where a metric can't be written.
+    pub fn text(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Handles for one version of a model: looked up once, when it is loaded.
+    #[must_use]
+    pub fn version(&self, tenant: &str, model: &str, version: &str) -> VersionMetrics {
+        let stage = |stage: &str| self.stages.with_label_values(&[tenant, model, version, stage]);
+        let labels = [tenant, model, version].map(str::to_owned);
+        VersionMetrics {
+            ok: self.requests.with_label_values(&[tenant, model, version, "ok"]),
+            requests: self.requests.clone(),
+            plugin_failures: self.plugin_failures.clone(),
+            queue: stage("queue"),
+            before: stage("before"),
+            inference: stage("inference"),
+            after: stage("after"),
+            labels,
+        }
+    }
+
+    /// How many versions are in each state.
+    pub fn set_versions(&self, ready: usize, unloaded: usize, failed: usize) {
+        for (state, count) in [("ready", ready), ("unloaded", unloaded), ("failed", failed)] {
+            self.versions.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Where a request's time went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Waiting for the model.
+    pub queue: Duration,
+    /// In the transforms, on the way in.
+    pub before: Duration,
+    /// In the model.
+    pub inference: Duration,
+    /// In the transforms, on the way out.
+    pub after: Duration,
+}
+
+/// The metrics of one version of a model.
+pub struct VersionMetrics {
+    ok: IntCounter,
+    requests: IntCounterVec,
+    plugin_failures: IntCounterVec,
+    queue: Histogram,
+    before: Histogram,
+    inference: Histogram,
+    after: Histogram,
+    labels: [String; 3],
+}
+
+impl VersionMetrics {
+    /// A request was answered.
+    pub fn answered(&self, timings: Timings, transforms: bool) {
+        self.ok.inc();
+        self.queue.observe(timings.queue.as_secs_f64());
+        self.inference.observe(timings.inference.as_secs_f64());
+        if transforms {
+            self.before.observe(timings.before.as_secs_f64());
+            self.after.observe(timings.after.as_secs_f64());
+        }
+    }
+
+    /// A request was not answered; `code` is the error's.
+    pub fn failed(&self, code: &str) {
+        let [tenant, model, version] = &self.labels;
+        self.requests.with_label_values(&[tenant, model, version, code]).inc();
+    }
+
+    /// A plugin did not answer.
+    pub fn plugin_failed(&self, plugin: &str, kind: &str) {
+        self.plugin_failures.with_label_values(&[&self.labels[0], plugin, kind]).inc();
+    }
+
+    /// Requests answered so far.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.ok.get()
+    }
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod artifacts;
+mod garbage;
+mod ids;
+mod manifest;
+mod model;
+mod store;
+
+pub use artifacts::{ArtifactError, Artifacts, Stored, Upload};
+pub use garbage::{GarbageError, garbage};
+pub use ids::{Digest, IdError, ModelName, ModelRef, PluginName, PluginRef, TenantId, Version};
+pub use manifest::{Batching, Device, EngineOptions, Manifest, ManifestError, Problem, Reuse, Runtime, SandboxOptions, TransformUse};
+pub use model::{Action, ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotion, Stage, VersionRecord};
+pub use store::sqlite::SqliteStore;
+pub use store::{Deleted, Promoted, Put, PutStage, RolledBack, Store, StoreError};

@@ -1,0 +1,268 @@
+//! The manifest: what an upload says about a version beside its bytes.
+//!
+//! TOML for people, JSON for programs and for the database: both become one JSON value, which is then read key by key.
+//! Nothing stops at the first mistake; whoever uploads sees all of them at once, each with a JSON pointer to its place.
+//! A key that nothing reads is a mistake too, since it is a typing error or a promise that would not be kept.
+
+mod read;
+mod section;
+mod syntax;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::ids::{IdError, PluginRef, serde_as_text};
+
+/// What an upload says about a version. Every key but `runtime` has a default.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Manifest {
+    /// What runs the artifact.
+    pub runtime: Runtime,
+    /// Plugins around the model, outermost first: `before` in this order, `after` in reverse. At most 8.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<TransformUse>,
+    /// Free labels to find versions by. At most 64; keys up to 64 characters, values up to 256.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The commit that the artifact was made from: 7 to 64 hexadecimal digits, in lower case here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git_sha: Option<String>,
+    /// Request headers that the transforms may see, in lower case, in the order given. At most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// How requests share a run of the model.
+    pub batching: Batching,
+    /// The bounds of one request's plugin code.
+    pub sandbox: SandboxOptions,
+    /// How the model itself is run.
+    pub engine: EngineOptions,
+    /// How the container is built, as given; with [`Runtime::Container`] only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<serde_json::Value>,
+}
+
+/// One plugin around the model, with its settings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TransformUse {
+    /// Which plugin.
+    pub plugin: PluginRef,
+    /// What the plugin is opened with; only the plugin knows its shape.
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `[batching]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Batching {
+    /// Rows in one run of the model, up to 4096; 0 (the default) never joins requests.
+    pub max_batch_size: u32,
+    /// How long a request may wait for others, up to a minute; 0 (the default) joins only what already waits.
+    pub max_queue_delay_microseconds: u64,
+    /// Requests that may wait in front of the engine, 1 to 65536, by default 128; one more is refused.
+    pub max_queue_size: u32,
+}
+
+/// `[sandbox]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SandboxOptions {
+    /// Time that plugin code may take for one request: 1 to 600 000 ms, by default 1000.
+    pub timeout_ms: u64,
+    /// Memory of one sandbox: 1 to 256 MiB, by default 64.
+    pub memory_mb: u32,
+    /// Whether a sandbox serves more than one request.
+    pub reuse: Reuse,
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineOptions {
+    /// Copies of the model that run at the same time: 1 to 64, by default 1.
+    pub instances: u32,
+    /// Threads of each instance, 1 to 256; left out, the host decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// Where the model runs.
+    pub device: Device,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { max_batch_size: 0, max_queue_delay_microseconds: 0, max_queue_size: 128 }
+    }
+}
+
+impl Default for SandboxOptions {
+    fn default() -> Self {
+        Self { timeout_ms: 1000, memory_mb: 64, reuse: Reuse::Never }
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { instances: 1, threads: None, device: Device::Cpu }
+    }
+}
+
+/// What runs a version's artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Runtime {
+    /// The engine inside the host.
+    Onnx,
+    /// A container of its own.
+    Container,
+}
+
+/// Whether a sandbox serves more than one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reuse {
+    /// A fresh sandbox for every request: nothing of one can reach another.
+    #[default]
+    Never,
+    /// A sandbox may serve many requests, of one tenant only.
+    Warm,
+}
+
+/// Where a model runs. As text `cpu`, or `cuda:<id>`; `cuda` alone reads as `cuda:0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA device, by its number.
+    Cuda {
+        /// As the CUDA runtime counts, up to 255.
+        id: u32,
+    },
+}
+
+/// One mistake in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// JSON pointer (RFC 6901) to the place; empty for the manifest as a whole.
+    pub pointer: String,
+    /// What was expected there and what came.
+    pub message: String,
+}
+
+/// All mistakes of a manifest; never empty. Text that is not TOML or JSON at all is one mistake at the empty pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestError {
+    problems: Vec<Problem>,
+}
+
+impl ManifestError {
+    /// The mistakes, in the order in which the keys are read; at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the manifest is not valid: ")?;
+        for (index, Problem { pointer, message }) in self.problems.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            match pointer.as_str() {
+                "" => write!(f, "{separator}{message}")?,
+                pointer => write!(f, "{separator}`{pointer}`: {message}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// The longest text that is read, in bytes. Arbitrary; a transform's label list fits many times over.
+    pub const MAX_BYTES: usize = 1 << 20;
+
+    /// Reads TOML.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn from_toml(text: &str) -> Result<Self, ManifestError> {
+        read::manifest(syntax::toml(text)?)
+    }
+
+    /// Reads JSON; what [`to_json`](Self::to_json) wrote reads back as the same manifest.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn from_json(text: &str) -> Result<Self, ManifestError> {
+        read::manifest(syntax::json(text)?)
+    }
+
+    /// The manifest with every default filled in, as JSON text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a manifest has only text keys and finite numbers")
+    }
+}
+
+/// Enums whose text is the same in manifests, queries, columns and answers.
+macro_rules! text_enum {
+    ($name:ident, $expected:literal, $($variant:ident = $text:literal),+) => {
+        impl $name {
+            /// The text of this variant, the same everywhere.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text),+
+                }
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::ids::IdError;
+
+            fn from_str(text: &str) -> Result<Self, $crate::ids::IdError> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err($crate::ids::IdError::new($expected, text)),
+                }
+            }
+        }
+
+        $crate::ids::serde_as_text!($name);
+    };
+}
+pub(crate) use text_enum;
+
+text_enum!(Runtime, "`onnx` or `container`", Onnx = "onnx", Container = "container");
+text_enum!(Reuse, "`never` or `warm`", Never = "never", Warm = "warm");
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda { id } => write!(f, "cuda:{id}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        // Through `u8` for its bound, which is arbitrary but above any machine. `parse` alone would take a `+` too.
+        let cuda = |id: &str| id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse::<u8>().ok()).flatten();
+        match text {
+            "cpu" => Some(Self::Cpu),
+            "cuda" => Some(Self::Cuda { id: 0 }),
+            _ => text.strip_prefix("cuda:").and_then(cuda).map(|id| Self::Cuda { id: id.into() }),
+        }
+        .ok_or_else(|| IdError::new("`cpu`, `cuda` or `cuda:<number up to 255>`", text))
+    }
+}
+
+serde_as_text!(Device);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+use serde_json::json;
+
+use super::*;
+
+/// The manifest of the documentation.
+const FULL: &str = r##"
+runtime = "onnx"
+transforms = [
+  { plugin = "image@0.1.0", config = { width = 28, ratio = 0.1, color = "gray", deep = { on = true, list = [1, 2.0] } } },
+  { plugin = "classify@0.1.0" },
+]
+tags = { team = "vision" }
+git_sha = "ABCDEF0"
+headers = ["X-Tenant-Hint", "accept"]
+[batching]
+max_batch_size = 32
+max_queue_delay_microseconds = 100
+max_queue_size = 16
+[sandbox]
+timeout_ms = 250
+memory_mb = 128
+reuse = "warm"
+[engine]
+instances = 2
+threads = 4
+device = "cuda"
+"##;
+
+fn problems(text: &str) -> Vec<(String, String)> {
+    let error = match text.trim_start().starts_with('{') {
+        true => Manifest::from_json(text),
+        false => Manifest::from_toml(text),
+    };
+    let problems = error.expect_err(text).problems;
+    assert!(!problems.is_empty());
+    problems.into_iter().map(|problem| (problem.pointer, problem.message)).collect()
+}
+
+#[test]
+fn every_key_reads() {
+    let manifest = Manifest::from_toml(FULL).unwrap();
+    assert_eq!(manifest.runtime, Runtime::Onnx);
+    assert_eq!(manifest.transforms[0].plugin, "image@0.1.0".parse().unwrap());
+    assert_eq!(
+        serde_json::Value::from(manifest.transforms[0].config.clone()),
+        json!({"width": 28, "ratio": 0.1, "color": "gray", "deep": {"on": true, "list": [1, 2.0]}})
+    );
+    assert!(manifest.transforms[1].config.is_empty());
+    assert_eq!(manifest.tags["team"], "vision");
+    assert_eq!(manifest.git_sha.as_deref(), Some("abcdef0"));
+    assert_eq!(manifest.headers, ["x-tenant-hint", "accept"]);
+    assert_eq!(manifest.batching, Batching { max_batch_size: 32, max_queue_delay_microseconds: 100, max_queue_size: 16 });
+    assert_eq!(manifest.sandbox, SandboxOptions { timeout_ms: 250, memory_mb: 128, reuse: Reuse::Warm });
+    assert_eq!(manifest.engine, EngineOptions { instances: 2, threads: Some(4), device: Device::Cuda { id: 0 } });
+    assert_eq!(manifest.container, None);
+}
+
+#[test]
+fn everything_but_the_runtime_has_a_default() {
+    let expected = Manifest {
+        runtime: Runtime::Onnx,
+        transforms: Vec::new(),
+        tags: BTreeMap::new(),
+        git_sha: None,
+        headers: Vec::new(),
+        batching: Batching::default(),
+        sandbox: SandboxOptions::default(),
+        engine: EngineOptions::default(),
+        container: None,
+    };
+    assert_eq!(Manifest::from_toml("runtime = 'onnx'").unwrap(), expected);
+    assert_eq!(Manifest::from_json(r#"{"runtime": "onnx", "git_sha": null, "engine": null}"#).unwrap(), expected);
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let container = "runtime = 'container'\n[container]\nkind = 'joblib'\nrequirements = ['scikit-learn==1.9.1']";
+    // Numbers on which a hasty reader of JSON is off by the last digit, or loses that they are not whole.
+    let numbers = r#"{"runtime": "onnx", "transforms": [{"plugin": "a@1.0.0", "config": {"n":
+        [0.1, 1.0, -0.0, 1e300, 5e-324, 122.416294033786585, 8.7382346520016e-13, 18446744073709551615, -9223372036854775808]}}]}"#;
+    let manifests = [Manifest::from_toml(FULL), Manifest::from_toml(container), Manifest::from_json(numbers)].map(Result::unwrap);
+    for manifest in manifests {
+        let again = Manifest::from_json(&manifest.to_json()).unwrap();
+        assert_eq!(again, manifest);
+        assert_eq!(again.to_json(), manifest.to_json());
+    }
+}
+
+#[test]
+fn toml_and_json_are_the_same_manifest() {
+    let toml = Manifest::from_toml(FULL).unwrap();
+    let json = json!({
+        "runtime": "onnx",
+        "transforms": [
+            {"plugin": "image@0.1.0",
+             "config": {"width": 28, "ratio": 0.1, "color": "gray", "deep": {"on": true, "list": [1, 2.0]}}},
+            {"plugin": "classify@0.1.0", "config": {}},
+        ],
+        "tags": {"team": "vision"},
+        "git_sha": "abcdef0",
+        "headers": ["x-tenant-hint", "accept"],
+        "batching": {"max_batch_size": 32, "max_queue_delay_microseconds": 100, "max_queue_size": 16},
+        "sandbox": {"timeout_ms": 250, "memory_mb": 128, "reuse": "warm"},
+        "engine": {"instances": 2, "threads": 4, "device": "cuda:0"},
+    });
+    assert_eq!(Manifest::from_json(&json.to_string()).unwrap(), toml);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&toml.to_json()).unwrap(), json);
+}
+
+/// Each text has exactly one mistake: its place, and what the message must say.
+#[test]
+fn one_mistake() {
+    let cases = [
+        ("", "/runtime", "missing; expected `onnx` or `container`"),
+        ("runtime = 'tf'", "/runtime", "expected `onnx` or `container`, got `tf`"),
+        ("runtime = 1", "/runtime", "expected text, got `1`"),
+        ("runtime = 'onnx'\nruntme = 1", "/runtme", "unknown key; known here are `runtime`, `transforms`"),
+        ("runtime = 'onnx'\ntransforms = 1", "/transforms", "expected a list, got `1`"),
+        ("runtime = 'onnx'\ntransforms = ['a']", "/transforms/0", "expected a table, got `\"a\"`"),
+        ("runtime = 'onnx'\ntransforms = [{}]", "/transforms/0/plugin", "missing; expected a plugin and its version"),
+        ("runtime = 'onnx'\ntransforms = [{plugin = 'a'}]", "/transforms/0/plugin", "`image@0.1.0`, got `a`"),
+        ("runtime = 'onnx'\ntransforms = [{plugin = 'a@1'}]", "/transforms/0/plugin", "`1.0.0`, got `1`"),
+        ("runtime = 'onnx'\ntransforms = [{plugin = 'a@1.0.0', x = 1}]", "/transforms/0/x", "unknown key"),
+        ("runtime = 'onnx'\ntransforms = [{plugin = 'a@1.0.0', config = 1}]", "/transforms/0/config", "a table"),
+        ("runtime = 'onnx'\ntransforms = [{plugin = 'a@1.0.0', config = {x = nan}}]", "/transforms/0/config/x", "finite"),
+        (
+            "runtime = 'onnx'\ntransforms = [{plugin = 'a@1.0.0', config = {'a/~' = [1, 2020-01-01]}}]",
+            "/transforms/0/config/a~1~0/1",
+            "expected a date as text, `\"2020-01-01\"`",
+        ),
+        ("runtime = 'onnx'\ntags = []", "/tags", "expected a table, got a list"),
+        ("runtime = 'onnx'\ntags = {a = 1}", "/tags/a", "expected text of at most 256 characters"),
+        ("runtime = 'onnx'\ntags = {a = \"\\n\"}", "/tags/a", "control character"),
+        ("runtime = 'onnx'\ntags = {'' = 'x'}", "/tags/", "a key of 1 to 64 characters"),
+        ("runtime = 'onnx'\ngit_sha = 'abcdef'", "/git_sha", "7 to 64 hexadecimal digits, got `\"abcdef\"`"),
+        ("runtime = 'onnx'\ngit_sha = 'abcdefg'", "/git_sha", "7 to 64 hexadecimal digits"),
+        ("runtime = 'onnx'\nheaders = ['a b']", "/headers/0", "expected the name of a header"),
+        ("runtime = 'onnx'\nheaders = ['']", "/headers/0", "expected the name of a header"),
+        ("runtime = 'onnx'\nheaders = [1]", "/headers/0", "expected the name of a header"),
+        ("runtime = 'onnx'\nheaders = ['a', 'A']", "/headers/1", "`a` is listed twice"),
+        ("runtime = 'onnx'\nheaders = ['Authorization']", "/headers/0", "never let through"),
+        ("runtime = 'onnx'\nbatching = 1", "/batching", "expected a table"),
+        ("runtime = 'onnx'\n[batching]\nmax_batch_size = 4097", "/batching/max_batch_size", "from 0 to 4096, got `4097`"),
+        ("runtime = 'onnx'\n[batching]\nmax_batch_size = -1", "/batching/max_batch_size", "from 0 to 4096, got `-1`"),
+        ("runtime = 'onnx'\n[batching]\nmax_batch_size = 1.0", "/batching/max_batch_size", "got `1.0`"),
+        ("runtime = 'onnx'\n[batching]\nmax_batch_size = '1'", "/batching/max_batch_size", "got `\"1\"`"),
+        ("runtime = 'onnx'\n[batching]\nmax_queue_size = 0", "/batching/max_queue_size", "from 1 to 65536"),
+        ("runtime = 'onnx'\n[batching]\nmax_queue_size = 65537", "/batching/max_queue_size", "from 1 to 65536"),
+        ("runtime = 'onnx'\n[batching]\nmax_queue_delay_microseconds = 60000001", "/batching/max_queue_delay_microseconds", "from 0 to 60000000"),
+        ("runtime = 'onnx'\n[batching]\npreserve_ordering = true", "/batching/preserve_ordering", "unknown key"),
+        ("runtime = 'onnx'\n[sandbox]\ntimeout_ms = 0", "/sandbox/timeout_ms", "from 1 to 600000"),
+        ("runtime = 'onnx'\n[sandbox]\ntimeout_ms = 600001", "/sandbox/timeout_ms", "from 1 to 600000"),
+        ("runtime = 'onnx'\n[sandbox]\nmemory_mb = 257", "/sandbox/memory_mb", "from 1 to 256"),
+        ("runtime = 'onnx'\n[sandbox]\nreuse = 'hot'", "/sandbox/reuse", "expected `never` or `warm`, got `hot`"),
+        ("runtime = 'onnx'\n[engine]\ninstances = 65", "/engine/instances", "from 1 to 64"),
+        ("runtime = 'onnx'\n[engine]\nthreads = 0", "/engine/threads", "from 1 to 256"),
+        ("runtime = 'onnx'\n[engine]\ndevice = 'gpu'", "/engine/device", "expected `cpu`, `cuda` or"),
+        ("runtime = 'onnx'\n[engine]\ndevice = 'cuda:256'", "/engine/device", "got `cuda:256`"),
+        ("runtime = 'onnx'\n[engine]\ndevice = 'cuda:+1'", "/engine/device", "got `cuda:+1`"),
+        ("runtime = 'onnx'\n[container]\nkind = 'torch'", "/container", "only with `runtime = \"container\"`"),
+        ("runtime = 'container'\ncontainer = 1", "/container", "expected a table"),
+        ("runtime = 'onnx'\n\n= 1", "", "in line 3"),
+        ("{", "", "not valid JSON"),
+        (r#"{"runtime": "onnx", "runtime": "container"}"#, "", "the key `runtime` stands twice"),
+        ("{} x", "", "not valid JSON"),
+    ];
+    for (text, pointer, message) in cases {
+        let problems = problems(text);
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        assert_eq!(problems[0].0, pointer, "{text}: {problems:?}");
+        assert!(problems[0].1.contains(message), "{text}: {problems:?}");
+    }
+    assert!(Manifest::from_json("[]").unwrap_err().to_string().contains("expected a table, got a list"));
+}
+
+#[test]
+fn all_mistakes_at_once() {
+    let error = Manifest::from_toml(
+        "runtime = 'tf'\nextra = 1\ntransforms = [{plugin = 'a'}, {plugin = 'b@1.0.0', y = 2}]\ntags = {a = 1}
+         [engine]\ninstances = 0\nthreads = 'many'",
+    )
+    .unwrap_err();
+    let pointers: Vec<_> = error.problems.iter().map(|problem| problem.pointer.as_str()).collect();
+    let expected = ["/runtime", "/transforms/0/plugin", "/transforms/1/y", "/tags/a", "/engine/instances", "/engine/threads", "/extra"];
+    assert_eq!(pointers, expected);
+    let text = error.to_string();
+    assert!(text.starts_with("the manifest is not valid: `/runtime`: expected `onnx`"), "{text}");
+    assert!(text.contains("; `/engine/instances`: expected a whole number from 1 to 64, got `0`"), "{text}");
+}
+
+#[test]
+fn counts_and_lengths_are_bounded() {
+    let transforms = |n: usize| format!("runtime='onnx'\ntransforms=[{}]", "{plugin='a@1.0.0'},".repeat(n));
+    assert_eq!(Manifest::from_toml(&transforms(8)).unwrap().transforms.len(), 8);
+    assert_eq!(problems(&transforms(9)), [("/transforms".into(), "expected at most 8 items, got 9".into())]);
+
+    let tags = |n: usize| {
+        let tags: String = (0..n).map(|n| format!("t{n} = 'x'\n")).collect();
+        format!("runtime='onnx'\n[tags]\n{tags}")
+    };
+    assert_eq!(Manifest::from_toml(&tags(64)).unwrap().tags.len(), 64);
+    assert_eq!(problems(&tags(65)), [("/tags".into(), "expected at most 64 tags, got 65".into())]);
+
+    let tag = |key: usize, value: usize| Manifest::from_toml(&format!("runtime='onnx'\n[tags]\n{} = '{}'", "k".repeat(key), "é".repeat(value)));
+    assert!(tag(64, 256).is_ok());
+    assert!(tag(65, 1).is_err() && tag(1, 257).is_err());
+
+    let headers: Vec<_> = (0..17).map(|n| format!("x-{n}")).collect();
+    assert!(Manifest::from_json(&json!({"runtime": "onnx", "headers": headers[..16]}).to_string()).is_ok());
+    assert!(Manifest::from_json(&json!({"runtime": "onnx", "headers": headers}).to_string()).is_err());
+
+    let comment = "#".repeat(Manifest::MAX_BYTES);
+    assert!(problems(&format!("runtime='onnx'\n{comment}"))[0].1.starts_with("expected at most 1048576 bytes"));
+    assert!(problems(&format!("runtime = '{}'", "x".repeat(1000)))[0].1.len() < 200);
+}
+
+/// Depth costs the reader's stack, so text that nests without end must be an error and not a crash.
+#[test]
+fn endless_nesting_is_refused() {
+    let n = 100_000;
+    let open = "[".repeat(n);
+    assert!(Manifest::from_json(&format!(r#"{{"runtime": {open}"#)).is_err());
+    assert!(Manifest::from_toml(&format!("runtime = {open}")).is_err());
+    assert!(Manifest::from_toml(&format!("a{} = 1", ".a".repeat(n))).is_err());
+    assert!(Manifest::from_toml(&format!("[a{}]\nb = 1", ".a".repeat(n))).is_err());
+    assert!(Manifest::from_toml(&format!("a = {}", "{b = ".repeat(n))).is_err());
+}
+
+#[test]
+fn devices() {
+    for (text, device, shown) in
+        [("cpu", Device::Cpu, "cpu"), ("cuda", Device::Cuda { id: 0 }, "cuda:0"), ("cuda:1", Device::Cuda { id: 1 }, "cuda:1")]
+    {
+        assert_eq!(text.parse::<Device>().unwrap(), device);
+        assert_eq!(device.to_string(), shown);
+    }
+    for bad in ["", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0"] {
+        assert!(bad.parse::<Device>().is_err(), "{bad}");
+    }
+}

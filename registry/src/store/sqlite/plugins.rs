@@ -1,0 +1,118 @@
+//! Plugins: put once, never changed, deleted only when no version names them.
+
+use sqlx::sqlite::{Sqlite, SqliteRow};
+use sqlx::{Executor, Row as _};
+
+use super::rows::{self, after, paged, rows_of, signed};
+use super::{Deleted, Page, Paged, PluginName, PluginRecord, PluginRef, Put, SqliteStore, StoreError, TenantId};
+
+/// How many versions a refused deletion names before it only counts. Arbitrary: enough to start with.
+const NAMED_USERS: usize = 20;
+
+pub(super) async fn put(store: &SqliteStore, record: PluginRecord) -> Result<Put<PluginRecord>, StoreError> {
+    let mut tx = store.write().await?;
+    if let Some(stored) = get(&mut *tx, &record.tenant, &record.plugin).await? {
+        return Ok(if stored.digest == record.digest { Put::Same(stored) } else { Put::Conflict(stored) });
+    }
+    sqlx::query(
+        "INSERT INTO plugins
+             (tenant, name, version, version_key, world, digest, size, imports, description, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(record.tenant.as_str())
+    .bind(record.plugin.name.as_str())
+    .bind(record.plugin.version.as_str())
+    .bind(record.plugin.version.sort_key())
+    .bind(&record.world)
+    .bind(record.digest.to_string())
+    .bind(signed(record.size))
+    .bind(serde_json::Value::from(record.imports.clone()).to_string())
+    .bind(record.description.to_string())
+    .bind(record.created_at)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Put::Created(record))
+}
+
+pub(super) async fn get(
+    database: impl Executor<'_, Database = Sqlite>,
+    tenant: &TenantId,
+    plugin: &PluginRef,
+) -> Result<Option<PluginRecord>, StoreError> {
+    let row = sqlx::query("SELECT * FROM plugins WHERE tenant = $1 AND name = $2 AND version = $3")
+        .bind(tenant.as_str())
+        .bind(plugin.name.as_str())
+        .bind(plugin.version.as_str())
+        .fetch_optional(database)
+        .await?;
+    row.as_ref().map(rows::plugin).transpose()
+}
+
+pub(super) async fn page(store: &SqliteStore, tenant: &TenantId, page: &Page) -> Result<Paged<PluginRecord>, StoreError> {
+    // Without a key in front: the empty text stands before every name.
+    let (name, key) = match after::<PluginRef>(page)? {
+        Some(last) => (last.name.to_string(), last.version.sort_key()),
+        None => Default::default(),
+    };
+    let found = sqlx::query(
+        "SELECT * FROM plugins WHERE tenant = $1 AND (name, version_key) > ($2, $3)
+         ORDER BY name, version_key LIMIT $4",
+    )
+    .bind(tenant.as_str())
+    .bind(name)
+    .bind(key)
+    .bind(rows_of(page))
+    .fetch_all(&store.reads)
+    .await?;
+    paged(&found, page, rows::plugin, |plugin| plugin.plugin.to_string())
+}
+
+pub(super) async fn of_name(store: &SqliteStore, tenant: &TenantId, name: &PluginName) -> Result<Vec<PluginRecord>, StoreError> {
+    let found = sqlx::query("SELECT * FROM plugins WHERE tenant = $1 AND name = $2 ORDER BY version_key")
+        .bind(tenant.as_str())
+        .bind(name.as_str())
+        .fetch_all(&store.reads)
+        .await?;
+    found.iter().map(rows::plugin).collect()
+}
+
+pub(super) async fn all(store: &SqliteStore) -> Result<Vec<PluginRecord>, StoreError> {
+    let found = sqlx::query("SELECT * FROM plugins ORDER BY tenant, name, version_key");
+    found.fetch_all(&store.reads).await?.iter().map(rows::plugin).collect()
+}
+
+pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, plugin: &PluginRef) -> Result<Deleted, StoreError> {
+    let mut tx = store.write().await?;
+    let users = sqlx::query(
+        "SELECT u.model, u.version FROM version_plugins u JOIN versions v USING (tenant, model, version)
+         WHERE u.tenant = $1 AND u.plugin = $2 AND u.plugin_version = $3 ORDER BY u.model, v.version_key",
+    )
+    .bind(tenant.as_str())
+    .bind(plugin.name.as_str())
+    .bind(plugin.version.as_str())
+    .fetch_all(&mut *tx)
+    .await?;
+    if !users.is_empty() {
+        return Ok(Deleted::InUse(named(&users)?));
+    }
+    let deleted = sqlx::query("DELETE FROM plugins WHERE tenant = $1 AND name = $2 AND version = $3")
+        .bind(tenant.as_str())
+        .bind(plugin.name.as_str())
+        .bind(plugin.version.as_str())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(if deleted.rows_affected() == 0 { Deleted::NotFound } else { Deleted::Done })
+}
+
+fn named(users: &[SqliteRow]) -> Result<Vec<String>, StoreError> {
+    let name = |row: &SqliteRow| -> Result<String, StoreError> {
+        Ok(format!("{}@{}", row.try_get::<&str, _>("model")?, row.try_get::<&str, _>("version")?))
+    };
+    let mut names = users.iter().take(NAMED_USERS).map(name).collect::<Result<Vec<_>, _>>()?;
+    if let more @ 1.. = users.len() - names.len() {
+        names.push(format!("and {more} more"));
+    }
+    Ok(names)
+}

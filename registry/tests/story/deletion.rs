@@ -1,0 +1,66 @@
+//! What may go, and what goes with it.
+
+use bulkhead_registry::*;
+
+use super::support::*;
+
+chapters!(a_plugin_in_use, many_users_of_a_plugin, a_version, the_last_version);
+
+async fn a_plugin_in_use(store: &dyn Store) {
+    let image = plugin("image@0.1.0");
+    assert_eq!(store.delete_plugin(&acme(), &image.plugin).await.unwrap(), Deleted::NotFound);
+    store.put_plugin(image.clone()).await.unwrap();
+    store.put_plugin(plugin("image@0.2.0")).await.unwrap();
+    let uses = "transforms = [{plugin = 'image@0.1.0'}, {plugin = 'image@0.1.0'}]";
+    for name in ["b@1.0.0", "a@1.10.0", "a@1.9.0"] {
+        store.put_version(version(name, uses), PutStage::Staging).await.unwrap();
+    }
+    let users = ["a@1.9.0", "a@1.10.0", "b@1.0.0"].map(str::to_owned).to_vec();
+    assert_eq!(store.delete_plugin(&acme(), &image.plugin).await.unwrap(), Deleted::InUse(users));
+    assert!(store.plugin(&acme(), &image.plugin).await.unwrap().is_some());
+    // Another version of the plugin is another plugin.
+    assert_eq!(store.delete_plugin(&acme(), &plugin_ref("image@0.2.0")).await.unwrap(), Deleted::Done);
+
+    for name in ["a@1.9.0", "a@1.10.0", "b@1.0.0"] {
+        assert_eq!(store.delete_version(&acme(), &model_ref(name)).await.unwrap(), Deleted::Done);
+    }
+    assert_eq!(store.delete_plugin(&acme(), &image.plugin).await.unwrap(), Deleted::Done);
+    assert_eq!(store.plugin(&acme(), &image.plugin).await.unwrap(), None);
+    // Gone, so the name and version are free for other bytes.
+    let other = PluginRecord { digest: Digest::of(b"other"), ..image };
+    assert!(matches!(store.put_plugin(other).await.unwrap(), Put::Created(_)));
+}
+
+async fn many_users_of_a_plugin(store: &dyn Store) {
+    store.put_plugin(plugin("image@0.1.0")).await.unwrap();
+    for n in 0..23 {
+        let user = version(&format!("m@1.{n}.0"), "transforms = [{plugin = 'image@0.1.0'}]");
+        store.put_version(user, PutStage::Staging).await.unwrap();
+    }
+    let Deleted::InUse(users) = store.delete_plugin(&acme(), &plugin_ref("image@0.1.0")).await.unwrap() else {
+        panic!("it is in use");
+    };
+    assert_eq!(users.len(), 21);
+    assert_eq!((users[19].as_str(), users[20].as_str()), ("m@1.19.0", "and 3 more"));
+}
+
+async fn a_version(store: &dyn Store) {
+    assert_eq!(store.delete_version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), Deleted::NotFound);
+    put_all(store, &["m@1.0.0", "m@2.0.0"]).await;
+    let refused = Deleted::InUse(vec!["m@1.0.0 is in production".into()]);
+    assert_eq!(store.delete_version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), refused);
+    store.promote(&acme(), &model_ref("m@2.0.0")).await.unwrap();
+    assert_eq!(store.delete_version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), Deleted::Done);
+    assert_eq!(store.version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), None);
+    assert_eq!(store.model(&acme(), &model("m")).await.unwrap().unwrap().versions, 1);
+}
+
+async fn the_last_version(store: &dyn Store) {
+    let tagged = version("m@1.0.0", "tags = {team = 'vision'}");
+    store.put_version(tagged, PutStage::Staging).await.unwrap();
+    assert_eq!(store.delete_version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), Deleted::Done);
+    assert_eq!(store.model(&acme(), &model("m")).await.unwrap(), None);
+    assert_eq!(store.models(&acme(), &ModelFilter::default(), &Page::default()).await.unwrap().items, []);
+    // The model that comes next under this name is a new one.
+    assert_eq!(put(store, "m@1.0.0", PutStage::Auto).await.stage, Stage::Production);
+}

@@ -1,0 +1,104 @@
+//! What a transform tells of itself.
+
+use crate::Datatype;
+use crate::bindings::bulkhead::plugin::types::TensorSignature;
+use crate::bindings::exports::bulkhead::plugin::transformer as wit;
+
+/// Which of a transform's functions do something; the host never calls the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hooks(wit::Hooks);
+
+impl Hooks {
+    /// Only [`crate::Transform::before`].
+    pub const BEFORE: Self = Self(wit::Hooks::BEFORE);
+    /// Only [`crate::Transform::after`].
+    pub const AFTER: Self = Self(wit::Hooks::AFTER);
+    /// Both, which is what [`Description::new`] assumes.
+    pub const BOTH: Self = Self(wit::Hooks::BEFORE.union(wit::Hooks::AFTER));
+
+    /// Whether `before` is called.
+    #[must_use]
+    pub fn before(self) -> bool {
+        self.0.contains(wit::Hooks::BEFORE)
+    }
+
+    /// Whether `after` is called.
+    #[must_use]
+    pub fn after(self) -> bool {
+        self.0.contains(wit::Hooks::AFTER)
+    }
+}
+
+/// What a transform does under its configuration: feeds OpenAPI, the console and the check against the model.
+#[derive(Debug)]
+pub struct Description(pub(crate) wit::Description);
+
+impl Description {
+    /// A description in one sentence.
+    #[must_use]
+    pub fn new(summary: impl Into<String>) -> Self {
+        Self(wit::Description {
+            summary: summary.into(),
+            hooks: Hooks::BOTH.0,
+            accepts: Vec::new(),
+            input_schema: None,
+            output_schema: None,
+            config_schema: None,
+            produces: Vec::new(),
+            consumes: Vec::new(),
+        })
+    }
+
+    /// Names the functions that do something.
+    #[must_use]
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.0.hooks = hooks.0;
+        self
+    }
+
+    /// Adds a content type that `before` takes, such as `image/png`.
+    #[must_use]
+    pub fn accepts(mut self, content_type: &str) -> Self {
+        self.0.accepts.push(content_type.to_owned());
+        self
+    }
+
+    /// JSON Schema of the body that `before` takes, where it is JSON.
+    #[must_use]
+    pub fn input_schema(mut self, schema: &serde_json::Value) -> Self {
+        self.0.input_schema = Some(schema.to_string());
+        self
+    }
+
+    /// JSON Schema of the answer that `after` gives, where it is JSON.
+    #[must_use]
+    pub fn output_schema(mut self, schema: &serde_json::Value) -> Self {
+        self.0.output_schema = Some(schema.to_string());
+        self
+    }
+
+    /// JSON Schema of the configuration.
+    #[must_use]
+    pub fn config_schema(mut self, schema: &serde_json::Value) -> Self {
+        self.0.config_schema = Some(schema.to_string());
+        self
+    }
+
+    /// Adds a tensor that `before` hands on; -1 in the shape stands for any extent.
+    #[must_use]
+    pub fn produces(mut self, name: &str, datatype: Datatype, shape: &[i64]) -> Self {
+        self.0.produces.push(signature(name, datatype, shape));
+        self
+    }
+
+    /// Adds a tensor that `after` reads; -1 in the shape stands for any extent.
+    #[must_use]
+    pub fn consumes(mut self, name: &str, datatype: Datatype, shape: &[i64]) -> Self {
+        self.0.consumes.push(signature(name, datatype, shape));
+        self
+    }
+}
+
+fn signature(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSignature {
+    TensorSignature { name: name.to_owned(), datatype, shape: shape.to_vec() }
+}

@@ -1,0 +1,119 @@
+//! What a Bulkhead plugin is written with.
+//!
+//! A transform is a struct, which is its configuration, and up to two functions:
+//!
+//! ```
+//! use bulkhead_sdk::prelude::*;
+//!
+//! /// Multiplies every input by a factor.
+//! #[derive(Deserialize)]
+//! struct Scale {
+//!     factor: f32,
+//! }
+//!
+//! impl Transform for Scale {
+//!     fn before(&mut self, payload: Payload) -> Result<Step> {
+//!         let mut tensors = payload.into_tensors()?;
+//!         for value in tensors.get_mut("x")?.values_mut::<f32>()? {
+//!             *value *= self.factor;
+//!         }
+//!         Ok(Step::Proceed(tensors.into()))
+//!     }
+//!
+//!     fn describe(&self) -> Description {
+//!         Description::new("Multiplies every input by a factor").hooks(Hooks::BEFORE)
+//!     }
+//! }
+//!
+//! bulkhead_sdk::transform!(Scale);
+//! # fn main() {}
+//! ```
+//!
+//! The host opens one instance for each request, so fields of the struct may carry what `before` learned to `after`:
+//! mark them `#[serde(skip)]`. Everything compiles natively too: plain `cargo test` runs [`testing::Exchange`].
+
+mod describe;
+mod error;
+pub mod glue;
+pub mod log;
+mod payload;
+mod tensor;
+pub mod testing;
+
+pub use describe::{Description, Hooks};
+pub use error::{Error, Result};
+pub use payload::{Blob, Payload, Step, Tensors};
+pub use tensor::{Datatype, Element, Tensor};
+
+/// Everything that a plugin usually names.
+pub mod prelude {
+    pub use crate::{Blob, Datatype, Description, Error, Hooks, Payload, Request, Result, Step, Tensor, Tensors, Transform, log};
+    pub use serde::{Deserialize, Serialize};
+    pub use serde_json::{self, json};
+}
+
+/// Generated from `wit/`; the modules above are its face.
+#[doc(hidden)]
+#[allow(missing_docs, clippy::all, unsafe_code, unreachable_pub)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "transform",
+        pub_export_macro: true,
+        default_bindings_module: "bulkhead_sdk::bindings",
+    });
+}
+
+/// The request as the plugin may know it: `id`, `model`, `version`, `time_left_us`, and those `headers` (names in
+/// lower case) that the model's manifest lets through.
+pub type Request = bindings::bulkhead::plugin::types::RequestInfo;
+
+/// A decorator around a model: a value of it is made from the manifest's configuration for each request.
+pub trait Transform: serde::de::DeserializeOwned + 'static {
+    /// Called once, first. Keep here what `before` and `after` need of the request.
+    ///
+    /// # Errors
+    /// Refuses the request.
+    fn open(&mut self, _request: Request) -> Result<()> {
+        Ok(())
+    }
+
+    /// Turns the request into what comes further in; or answers it.
+    ///
+    /// # Errors
+    /// [`Error::invalid`] tells the caller what is wrong with the request.
+    fn before(&mut self, payload: Payload) -> Result<Step> {
+        Ok(Step::Proceed(payload))
+    }
+
+    /// Turns what came from further in into the answer.
+    ///
+    /// # Errors
+    /// [`Error::internal`] where the model's outputs are not what this transform was told of.
+    fn after(&mut self, payload: Payload) -> Result<Payload> {
+        Ok(payload)
+    }
+
+    /// What this transform does under this configuration; called when a model that uses it is loaded.
+    fn describe(&self) -> Description;
+
+    /// Refuses a configuration that deserializes but makes no sense. Called before anything else.
+    ///
+    /// # Errors
+    /// The JSON pointer of the error points into the configuration.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a type that implements [`Transform`] the component's export.
+#[macro_export]
+macro_rules! transform {
+    ($transform:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type BulkheadComponent = $crate::glue::Component<$transform>;
+            $crate::bindings::export!(BulkheadComponent with_types_in $crate::bindings);
+        };
+    };
+}

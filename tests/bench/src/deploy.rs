@@ -1,0 +1,58 @@
+//! Uploads to the host, over HTTP as a user does it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::Options;
+use crate::http::{self, Connection};
+
+/// Of all plugins here, as the demo's manifests name them.
+const PLUGIN_VERSION: &str = "0.1.0";
+
+/// Parts of the form are set apart by it; it occurs in none of them.
+const BOUNDARY: &str = "bulkhead-bench-7d1e0c2a9b";
+
+/// Uploads a built plugin.
+pub(crate) async fn plugin(connection: &mut Connection, options: &Options, name: &str) -> Result<()> {
+    let component = read(&options.plugin(name))?;
+    let path = format!("/v1/plugins/{name}/versions/{PLUGIN_VERSION}");
+    connection.send(&http::request("PUT", &path, "application/wasm", &component)).await?;
+    Ok(())
+}
+
+/// A version of a model.
+pub(crate) struct Model<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) manifest: &'a str,
+    pub(crate) artifact: &'a [u8],
+}
+
+/// Uploads a version of a model.
+pub(crate) async fn model(connection: &mut Connection, model: &Model<'_>) -> Result<()> {
+    let mut form = Vec::with_capacity(model.artifact.len() + 1024);
+    for (name, kind, content) in
+        [("manifest", "application/toml", model.manifest.as_bytes()), ("model", "application/octet-stream", model.artifact)]
+    {
+        let head = format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\ncontent-type: {kind}\r\n\r\n");
+        form.extend_from_slice(head.as_bytes());
+        form.extend_from_slice(content);
+        form.extend_from_slice(b"\r\n");
+    }
+    form.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    let path = format!("/v1/models/{}/versions/{}", model.name, model.version);
+    let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+    connection.send(&http::request("PUT", &path, &content_type, &form)).await?;
+    Ok(())
+}
+
+/// The demo model of that name: its manifest and its artifact.
+pub(crate) fn demo(options: &Options, name: &str) -> Result<(String, Vec<u8>)> {
+    let folder = options.demo.join(name);
+    Ok((String::from_utf8(read(&folder.join("manifest.toml"))?)?, read(&folder.join("model.onnx"))?))
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("`{}` can't be read", path.display()))
+}

@@ -1,0 +1,68 @@
+//! The host's side: its library, as `predict` uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use bulkhead::clock::Deadline;
+use bulkhead::payload::Payload;
+use bulkhead::sandbox::{AdmissionLimits, Limits, RequestInfo, SandboxOptions, Sandboxes, Transform, TransformOptions};
+use bulkhead::tensor::{Datatype, Tensor};
+use bulkhead_registry::Digest;
+use prometheus::IntCounter;
+
+use super::{Call, Trial};
+use crate::Options;
+
+/// The defaults of a manifest, and of the configuration.
+const LIMITS: Limits = Limits { time: Duration::from_secs(1), memory_bytes: 64 << 20 };
+const INSTANCES: u32 = 512;
+
+pub(super) struct Loop {
+    transform: Transform,
+    call: Call,
+    /// The compiled component is a mapped file in it.
+    _cache: tempfile::TempDir,
+}
+
+impl Loop {
+    pub(super) async fn new(options: &Options, trial: &Trial, component: Vec<u8>) -> Result<Self> {
+        let cache = tempfile::tempdir()?;
+        let options = SandboxOptions {
+            instances: INSTANCES,
+            cache: cache.path().to_owned(),
+            admission: AdmissionLimits::default(),
+            compiler: std::fs::canonicalize(&options.bulkhead)?,
+        };
+        let sandboxes = Sandboxes::start(options, IntCounter::new("dropped", "Log lines that were dropped")?)?;
+        let digest = Digest::of(&component);
+        let plugin = sandboxes.admit("bench", &format!("{}@0.1.0", trial.plugin), &digest, component).await?;
+        let options = TransformOptions { config: trial.config.to_owned(), limits: LIMITS, warm: false };
+        Ok(Self { transform: Transform::new(&plugin, options).await?, call: trial.call, _cache: cache })
+    }
+
+    pub(super) async fn cycles(&self, count: usize) -> Result<()> {
+        for _ in 0..count {
+            let request = RequestInfo {
+                id: Arc::from("0123456789abcdef0123456789abcdef"),
+                model: Arc::from("iris"),
+                version: Arc::from("1.0.0"),
+                headers: Vec::new(),
+                deadline: Deadline::after(Duration::from_secs(60)),
+            };
+            let mut exchange = self.transform.open(&request).await?;
+            match self.call {
+                Call::Before(record) => drop(exchange.before(Payload::Json(record.to_owned())).await?),
+                Call::After(name, values) => {
+                    let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    let tensor = Tensor { name: name.to_owned(), datatype: Datatype::Fp32, shape: vec![1, 3], data };
+                    let Payload::Json(_) = exchange.after(Payload::Tensors(vec![tensor])).await? else {
+                        return Err(anyhow!("the transform gave no JSON"));
+                    };
+                }
+            }
+            exchange.finish().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs every command of the README as it stands there, in its order, and looks at what it promises.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+host=
+cleanup() {
+    if [ -n "$host" ]; then
+        kill -TERM "$host" 2>/dev/null || true
+        wait "$host" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+# Every block of shell commands becomes a file of its own, numbered.
+awk -v work="$work" '/^```sh$/ { n++; inside = 1; next } /^```$/ { inside = 0 } inside { print > sprintf("%s/%02d.sh", work, n) }' README.md
+
+fail() {
+    echo "README: $1" >&2
+    tail -n 50 "$work"/*.log >&2 || true
+    exit 1
+}
+
+# The first block starts the host and keeps serving; a folder of its own keeps what a developer has.
+grep -qx 'make run' "$work/01.sh" || fail "the first block is no longer \`make run\`"
+export BULKHEAD_DATA_DIR="$work/data"
+setsid bash -eu "$work/01.sh" >"$work/run.log" 2>&1 &
+host=$!
+for _ in $(seq 3600); do
+    if grep -q 'goes on serving' "$work/run.log"; then break; fi
+    kill -0 "$host" 2>/dev/null || fail "make run ended"
+    sleep 1
+done
+grep -q '"label":"7"' "$work/run.log" || fail "make run showed no prediction"
+
+rest=$work/rest.sh
+echo 'set -euo pipefail' >"$rest"
+for block in "$work"/[0-9]*.sh; do
+    [ "$block" = "$work/01.sh" ] || cat "$block" >>"$rest"
+done
+bash "$rest" >"$work/rest.log" 2>&1 || fail "a command failed"
+grep -q '"label":"7"' "$work/rest.log" || fail "digits did not answer 7"
+grep -q '"label":"setosa"' "$work/rest.log" || fail "iris did not answer setosa"
+grep -Eq '"score":(0\.[0-9]{1,2}|1(\.0)?)[,}]' "$work/rest.log" || fail "the first plugin did not round the answer"
+# The whole group: make, the script and the host.
+kill -TERM -- "-$host" 2>/dev/null || true
+wait "$host" 2>/dev/null || true
+host=
+echo "README: every command ran"

@@ -1,0 +1,44 @@
+//! Components made to order, for what no compiler would make.
+
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::Resolve;
+
+use crate::fixtures;
+
+/// A component from its text.
+#[must_use]
+pub fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The smallest component of the world `transform`, with more items in its core module. It describes itself as
+/// nothing, opens, and breaks off in `before` and `after`.
+#[must_use]
+pub fn transform(items: &str) -> Vec<u8> {
+    let mut module = component(&format!("(module {SMALLEST} {items})"));
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(fixtures::workspace().join("wit")).expect("`wit/` can be read");
+    let world = resolve.select_world(&[package], Some("transform")).expect("the world");
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module takes metadata");
+    let encoder = ComponentEncoder::default().validate(true).module(&module).expect("a module of the world");
+    encoder.encode().expect("a component")
+}
+
+/// `describe` answers the record at 16, all zeros but the hooks (both), 12 bytes in; `open` the handle at 204.
+const SMALLEST: &str = r#"
+    (import "[export]bulkhead:plugin/transformer@0.1.0" "[resource-new]exchange" (func $new (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 28) "\03")
+    (global $free (mut i32) (i32.const 1024))
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (global.set $free (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+        (global.get $free)
+        (global.set $free (i32.add (global.get $free) (local.get 3))))
+    (func (export "bulkhead:plugin/transformer@0.1.0#describe") (param i32 i32) (result i32) (i32.const 16))
+    (func (export "bulkhead:plugin/transformer@0.1.0#[static]exchange.open")
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+        (i32.store (i32.const 204) (call $new (i32.const 1)))
+        (i32.const 200))
+    (func (export "bulkhead:plugin/transformer@0.1.0#[method]exchange.before") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+    (func (export "bulkhead:plugin/transformer@0.1.0#[method]exchange.after") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+"#;
