@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := target/release/bulkhead
 DEV := target/debug/bulkhead
 
-.PHONY: help setup setup-test build plugins plugins-dev run test lint units blackbox readme bench clean
+.PHONY: help setup setup-test build build-dev plugins plugins-dev run test lint tests fallbacks readme bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## / - /'
@@ -27,28 +27,27 @@ plugins: build ## the components, into target/plugins
 run: plugins ## start the host with the demo models and show a prediction
 	deploy/demo/run.sh $(BIN)
 
-test: setup-test lint units blackbox readme ## everything
+# One selection of packages for every development build: another would have other features, and build half of the
+# dependencies again.
+test: setup-test lint plugins-dev tests fallbacks readme ## everything
 
 lint: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd plugins && cargo fmt --all --check && cargo clippy --all-targets --locked -- -D warnings
 
-units: ## tests within the rooms, and the plugins natively
-	cargo nextest run --locked --workspace --exclude bulkhead-tests
-	cargo test --locked --doc -p bulkhead-sdk
-	cd plugins && cargo test --locked
-
-$(DEV): build-dev
-
 build-dev:
-	cargo build --locked -p bulkhead
+	cargo build --workspace --all-targets --locked
 
 plugins-dev: build-dev
 	$(DEV) plugin build plugins --all --out-dir target/plugins
 
-blackbox: plugins-dev ## tests of the whole, on the real binary
-	cargo nextest run --locked -p bulkhead-tests
+tests: plugins-dev ## unit tests, black-box tests of the real binary, and the plugins natively
+	cargo nextest run --workspace --locked
+	cargo test --workspace --doc --locked
+	cd plugins && cargo test --locked
+
+fallbacks: ## the ways that set-up takes where the first one is shut
 	deploy/setup/test.sh
 
 readme: ## every command of the README

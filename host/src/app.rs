@@ -86,13 +86,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         plugins: Mutex::new(HashMap::new()),
         turns: Mutex::new(HashMap::new()),
     });
-    Ok(Arc::new(AppState {
-        loader,
-        metrics,
-        in_flight: Semaphore::new(config.http.max_in_flight),
-        http: config.http.clone(),
-        life: Life::default(),
-    }))
+    Ok(Arc::new(AppState { loader, metrics, in_flight: Semaphore::new(config.http.max_in_flight), http: config.http.clone(), life: Life::default() }))
 }
 
 fn start_engine(library: &Path, cores: usize) -> anyhow::Result<Engine> {

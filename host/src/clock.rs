@@ -1,6 +1,8 @@
 //! Time as values: the only file that asks for the time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Now, on the monotonic clock.
@@ -52,18 +54,25 @@ impl Deadline {
     }
 }
 
-/// A thread that calls a function at each tick while something is touched, and sleeps while nothing is: an idle host
+/// A thread that calls a function at each tick while something goes on, and sleeps while nothing does: an idle host
 /// wakes no core.
-pub struct Ticker(std::sync::Arc<TickerState>);
+pub struct Ticker(Arc<TickerState>);
 
 struct TickerState {
-    touched: AtomicBool,
+    /// What goes on now in the lower half; how often something began in the upper.
+    activity: AtomicU64,
     asleep: AtomicBool,
     stopped: AtomicBool,
-    thread: std::sync::OnceLock<std::thread::Thread>,
+    thread: OnceLock<Thread>,
 }
 
-/// Ticks without a touch after which the thread sleeps. Arbitrary: enough that a steady trickle of requests never
+/// Something begins: one more goes on, and one more began.
+const BEGIN: u64 = (1 << 32) + 1;
+
+/// The half of the activity that counts what goes on.
+const GOES_ON: u64 = (1 << 32) - 1;
+
+/// Ticks without activity after which the thread sleeps. Arbitrary: enough that a steady trickle of requests never
 /// pays for waking it.
 const LINGER_TICKS: u32 = 200;
 
@@ -73,54 +82,104 @@ impl Ticker {
     /// # Errors
     /// Where the system gives no thread.
     pub fn start(name: &str, period: Duration, tick: impl Fn() + Send + 'static) -> std::io::Result<Self> {
-        let state = std::sync::Arc::new(TickerState {
-            touched: AtomicBool::new(false),
+        let state = Arc::new(TickerState {
+            activity: AtomicU64::new(0),
             asleep: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            thread: std::sync::OnceLock::new(),
+            thread: OnceLock::new(),
         });
-        let own = std::sync::Arc::clone(&state);
+        let own = Arc::clone(&state);
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || own.run(period, tick))?;
+        // Set once, here.
         let _ = state.thread.set(handle.thread().clone());
         Ok(Self(state))
     }
 
-    /// Says that ticks matter now. Costs a fenced store and a load, unless the thread sleeps.
-    pub fn touch(&self) {
-        self.0.touched.store(true, Ordering::SeqCst);
-        if self.0.asleep.load(Ordering::SeqCst)
-            && let Some(thread) = self.0.thread.get()
-        {
-            thread.unpark();
+    /// Has the thread tick for as long as the guard lives. Costs two atomic additions, unless the thread sleeps.
+    #[must_use]
+    pub fn busy(&self) -> Busy<'_> {
+        self.0.activity.fetch_add(BEGIN, Ordering::SeqCst);
+        if self.0.asleep.load(Ordering::SeqCst) {
+            self.0.wake();
         }
+        Busy(&self.0)
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.0.stopped.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.0.thread.get() {
-            thread.unpark();
-        }
+        self.0.wake();
+    }
+}
+
+/// Something goes on; see [`Ticker::busy`].
+pub struct Busy<'a>(&'a TickerState);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.activity.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl TickerState {
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
     fn run(&self, period: Duration, tick: impl Fn()) {
+        let mut seen = 0;
         let mut quiet = 0;
         while !self.stopped.load(Ordering::SeqCst) {
             std::thread::park_timeout(period);
             tick();
-            quiet = if self.touched.swap(false, Ordering::Relaxed) { 0 } else { quiet + 1 };
-            if quiet >= LINGER_TICKS {
-                self.asleep.store(true, Ordering::SeqCst);
-                // A touch between the look above and the line above would find nobody asleep: look once more.
-                if !self.touched.load(Ordering::SeqCst) && !self.stopped.load(Ordering::SeqCst) {
-                    std::thread::park();
-                }
-                self.asleep.store(false, Ordering::SeqCst);
-                quiet = 0;
+            let activity = self.activity.load(Ordering::SeqCst);
+            quiet = if activity == seen && activity & GOES_ON == 0 { quiet + 1 } else { 0 };
+            seen = activity;
+            if quiet < LINGER_TICKS {
+                continue;
             }
+            self.asleep.store(true, Ordering::SeqCst);
+            // Something that began between the look above and the line above found nobody asleep: look once more.
+            if self.activity.load(Ordering::SeqCst) == seen && !self.stopped.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+            self.asleep.store(false, Ordering::SeqCst);
+            quiet = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticker_ticks_while_something_goes_on_and_sleeps_after() {
+        let ticks = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&ticks);
+        let ticker = Ticker::start("test", Duration::from_micros(100), move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        })
+        .unwrap();
+        let wait_until = |condition: &dyn Fn() -> bool| {
+            let patience = Deadline::after(Duration::from_secs(20));
+            while !condition() {
+                assert!(!patience.left().is_zero(), "waited in vain");
+                std::thread::yield_now();
+            }
+        };
+        let asleep = || ticker.0.asleep.load(Ordering::SeqCst);
+        wait_until(&asleep);
+        for _ in 0..3 {
+            let before = ticks.load(Ordering::SeqCst);
+            let busy = ticker.busy();
+            // Far longer than it lingers: what goes on keeps it awake without another word.
+            wait_until(&|| ticks.load(Ordering::SeqCst) > before + 3 * u64::from(LINGER_TICKS));
+            drop(busy);
+            wait_until(&asleep);
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::tensor::{self, Datatype, Tensor};
@@ -67,7 +67,9 @@ struct OutputBody<'a> {
 pub fn decode(text: &str) -> Result<Request, Malformed> {
     let body: RequestBody<'_> = serde_json::from_str(text).map_err(|error| Malformed {
         pointer: String::new(),
-        message: format!("expected the JSON body of an inference request, {{\"inputs\": [{{\"name\", \"datatype\", \"shape\", \"data\"}}]}}: {error}"),
+        message: format!(
+            "expected the JSON body of an inference request, {{\"inputs\": [{{\"name\", \"datatype\", \"shape\", \"data\"}}]}}: {error}"
+        ),
     })?;
     let mut inputs = Vec::with_capacity(body.inputs.len());
     for (at, input) in body.inputs.into_iter().enumerate() {
@@ -87,8 +89,8 @@ impl InputBody<'_> {
             let names: Vec<_> = Datatype::ALL.iter().map(|datatype| datatype.name()).collect();
             malformed("/datatype", format!("expected one of {}, got `{}`", names.join(", "), self.datatype))
         })?;
-        let elements = tensor::elements(&self.shape)
-            .ok_or_else(|| malformed("/shape", format!("expected extents of zero or more, got {:?}", self.shape)))?;
+        let elements =
+            tensor::elements(&self.shape).ok_or_else(|| malformed("/shape", format!("expected extents of zero or more, got {:?}", self.shape)))?;
         // The text bounds the number of elements, whatever the shape claims.
         let expected = elements.min(self.data.get().len());
         let mut data = Vec::with_capacity(expected * datatype.size().unwrap_or(size_of::<u32>()));
@@ -363,7 +365,9 @@ mod tests {
             let tensor = decode_one(datatype, "[2]", data).unwrap();
             tensor.check().unwrap();
             let text = encode("m", "1.0.0", None, &[tensor]).unwrap();
-            let expected = format!(r#"{{"model_name":"m","model_version":"1.0.0","outputs":[{{"name":"x","datatype":"{datatype}","shape":[2],"data":{data}}}]}}"#);
+            let expected = format!(
+                r#"{{"model_name":"m","model_version":"1.0.0","outputs":[{{"name":"x","datatype":"{datatype}","shape":[2],"data":{data}}}]}}"#
+            );
             assert_eq!(text, expected);
         }
     }

@@ -113,7 +113,7 @@ macro_rules! transform {
         #[cfg(target_family = "wasm")]
         const _: () = {
             type BulkheadComponent = $crate::glue::Component<$transform>;
-            $crate::bindings::export!(BulkheadComponent with_types_in $crate::bindings);
+    $crate::bindings::export!(BulkheadComponent with_types_in $crate::bindings);
         };
     };
 }

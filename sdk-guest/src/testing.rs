@@ -12,13 +12,8 @@ impl<T: Transform> Exchange<T> {
     /// # Errors
     /// As the transform.
     pub fn open(config: &serde_json::Value) -> Result<Self> {
-        let request = Request {
-            id: "test".to_owned(),
-            model: "model".to_owned(),
-            version: "1.0.0".to_owned(),
-            headers: Vec::new(),
-            time_left_us: 1_000_000,
-        };
+        let request =
+            Request { id: "test".to_owned(), model: "model".to_owned(), version: "1.0.0".to_owned(), headers: Vec::new(), time_left_us: 1_000_000 };
         Self::open_with(config, request)
     }
 

@@ -20,7 +20,7 @@ pub fn transform(items: &str) -> Vec<u8> {
     let (package, _) = resolve.push_dir(fixtures::workspace().join("wit")).expect("`wit/` can be read");
     let world = resolve.select_world(&[package], Some("transform")).expect("the world");
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module takes metadata");
-    let encoder = ComponentEncoder::default().validate(true).module(&module).expect("a module of the world");
+    let mut encoder = ComponentEncoder::default().validate(true).module(&module).expect("a module of the world");
     encoder.encode().expect("a component")
 }
 

@@ -84,14 +84,32 @@ async fn what_can_not_be_served_is_refused_and_leaves_nothing() {
         ("truncated", PLAIN.into(), fixtures::model("truncated"), "invalid_model", &["can't be loaded"]),
         ("unknown operator", PLAIN.into(), fixtures::model("unknown_op"), "invalid_model", &["example.unknown"]),
         ("a plugin that is not there", format!("{PLAIN}\ntransforms = [{{ plugin = \"image@9.0.0\" }}]"), iris(), "missing_plugin", &["image@9.0.0"]),
-        ("another input", image("width = 28, height = 28, color = \"gray\", input = \"image\""), iris(), "transforms_do_not_fit", &["`image`", "features"]),
+        (
+            "another input",
+            image("width = 28, height = 28, color = \"gray\", input = \"image\""),
+            iris(),
+            "transforms_do_not_fit",
+            &["`image`", "features"],
+        ),
         ("another shape", image("width = 32, height = 32, color = \"gray\", input = \"image\""), digits(), "transforms_do_not_fit", &["32", "28"]),
-        ("another type", image("width = 28, height = 28, color = \"gray\", input = \"image\", dtype = \"uint8\""), digits(), "transforms_do_not_fit", &["UINT8", "FP32"]),
+        (
+            "another type",
+            image("width = 28, height = 28, color = \"gray\", input = \"image\", dtype = \"uint8\""),
+            digits(),
+            "transforms_do_not_fit",
+            &["UINT8", "FP32"],
+        ),
         ("another output", classify("output = \"scores\""), digits(), "transforms_do_not_fit", &["scores", "logits"]),
         ("configuration of another type", image("width = \"wide\", height = 28"), digits(), "invalid_plugin_config", &["image@0.1.0"]),
         ("configuration that makes no sense", image("width = 0, height = 28"), digits(), "invalid_plugin_config", &["expected 1 to 8192, got 0"]),
         ("unknown configuration", classify("colour = \"red\""), digits(), "invalid_plugin_config", &["colour"]),
-        ("a runtime that is not there yet", "runtime = \"container\"\n[container]\nkind = \"joblib\"".into(), iris(), "unsupported_runtime", &["container"]),
+        (
+            "a runtime that is not there yet",
+            "runtime = \"container\"\n[container]\nkind = \"joblib\"".into(),
+            iris(),
+            "unsupported_runtime",
+            &["container"],
+        ),
     ];
     for (what, manifest, model, code, words) in cases {
         let answer = host.put_version("m/versions/1.0.0", &manifest, model).await;

@@ -109,7 +109,12 @@ async fn what_is_no_plugin_is_refused_with_what_was_expected_and_what_came() {
             "over_limits",
             &["30001 functions", "at most 30000"],
         ),
-        ("a function that is too long", wasm::component(&format!("(component (core {}))", &long_function[1..])), "over_limits", &["bytes in one function", "at most 524288"]),
+        (
+            "a function that is too long",
+            wasm::component(&format!("(component (core {}))", &long_function[1..])),
+            "over_limits",
+            &["bytes in one function", "at most 524288"],
+        ),
     ];
     for (what, bytes, code, words) in cases {
         let answer = host.put(PATH, bytes).await;
@@ -181,7 +186,9 @@ async fn uploads_are_compiled_off_the_request_path() {
     host.plain(&["identity_f32"]).await;
     let body = serde_json::json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0] }] });
     // Some seconds of a compiler's work, of distinct functions.
-    let functions: String = (0..2000).map(|at| format!("(func (param i32) (result i32) {} local.get 0)", format!("(drop (i32.mul (local.get 0) (i32.const {at})))").repeat(50))).collect();
+    let functions: String = (0..2000)
+        .map(|at| format!("(func (param i32) (result i32) {} local.get 0)", format!("(drop (i32.mul (local.get 0) (i32.const {at})))").repeat(50)))
+        .collect();
     let upload = host.put(PATH, wasm::transform(&functions));
     let mut upload = std::pin::pin!(upload);
     let mut answered = 0;

@@ -258,10 +258,8 @@ mod tests {
             RunError::Failed(String::new()),
             RunError::Stopped,
         ];
-        let errors = sandbox
-            .into_iter()
-            .map(|source| PredictError::Plugin { plugin: String::new(), source })
-            .chain(run.into_iter().map(PredictError::Run));
+        let errors =
+            sandbox.into_iter().map(|source| PredictError::Plugin { plugin: String::new(), source }).chain(run.into_iter().map(PredictError::Run));
         for error in errors {
             assert!(CODES.iter().any(|code| code.name == error.code()), "{}", error.code());
         }

@@ -8,8 +8,8 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::App;
-use super::{models, plugins, versions};
 use super::extract::Caller;
+use super::{models, plugins, versions};
 use crate::engine::Port;
 use crate::predict::{Slot, State as VersionState};
 use crate::sandbox::Transform;
@@ -17,11 +17,25 @@ use crate::tensor::Datatype;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Bulkhead", description = "A model-serving host. Each model that answers has a path of its own below; errors are `{\"error\": {code, message, request_id, details?}}`."),
+    info(
+        title = "Bulkhead",
+        description = "A model-serving host. Each model that answers has a path of its own below; errors are `{\"error\": {code, message, request_id, details?}}`."
+    ),
     paths(
-        plugins::put, plugins::list, plugins::versions, plugins::get, plugins::delete,
-        models::list, models::get, models::promote, models::rollback, models::history,
-        versions::put, versions::list, versions::get, versions::delete,
+        plugins::put,
+        plugins::list,
+        plugins::versions,
+        plugins::get,
+        plugins::delete,
+        models::list,
+        models::get,
+        models::promote,
+        models::rollback,
+        models::history,
+        versions::put,
+        versions::list,
+        versions::get,
+        versions::delete,
     )
 )]
 struct Fixed;
@@ -41,7 +55,8 @@ async fn document(State(app): State<App>, caller: Caller) -> Json<Value> {
         all.sort_by(|a, b| a.1.cmp(&b.1));
         for (tenant, model, state) in all {
             let VersionState::Ready(slot) = state else { continue };
-            let answers = app.loader.slots().pick(tenant.as_str(), model.name.as_str(), None).is_ok_and(|(current, _)| current.version() == slot.version());
+            let answers =
+                app.loader.slots().pick(tenant.as_str(), model.name.as_str(), None).is_ok_and(|(current, _)| current.version() == slot.version());
             if tenant == caller.tenant && answers {
                 paths.insert(format!("/v1/models/{}/predict", model.name), json!({ "post": operation(&slot) }));
             }
@@ -53,7 +68,8 @@ async fn document(State(app): State<App>, caller: Caller) -> Json<Value> {
 /// The routes of predict as they are, with the name as a parameter.
 fn fixed_predict() -> [(String, Value); 2] {
     let operation = |parameters: &[&str]| {
-        let parameters: Vec<_> = parameters.iter().map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
+        let parameters: Vec<_> =
+            parameters.iter().map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
         json!({ "post": {
             "tags": ["predict"],
             "summary": "Predict",

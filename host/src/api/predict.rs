@@ -59,10 +59,9 @@ async fn answer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let _place = app
-        .in_flight
-        .try_acquire()
-        .map_err(|_| ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight)))?;
+    let _place = app.in_flight.try_acquire().map_err(|_| {
+        ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight))
+    })?;
     let (slot, variant) = pick(app, &caller, name, version).await?;
     let body = upload::whole("the body of a predict request", &headers, body, app.http.max_body_bytes).await?;
     let request = RequestInfo {

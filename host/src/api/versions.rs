@@ -46,7 +46,9 @@ pub(super) async fn put(
     let staging = match query.stage.as_deref() {
         None => false,
         Some("staging") => true,
-        Some(other) => return Err(ApiError::new(INVALID_INPUT, format!("`stage`: expected `staging`, got `{other}`; promote a version to have it answer"))),
+        Some(other) => {
+            return Err(ApiError::new(INVALID_INPUT, format!("`stage`: expected `staging`, got `{other}`; promote a version to have it answer")));
+        }
     };
     let mut form = form.map_err(|error| {
         ApiError::new(UNSUPPORTED_MEDIA_TYPE, format!("expected a multipart form with the parts `manifest` and `model`: {}", error.body_text()))

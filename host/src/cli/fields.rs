@@ -10,6 +10,7 @@ pub(super) fn text(item: &Value, field: &str) -> String {
     match item.get(field) {
         None | Some(Value::Null) => NONE.to_owned(),
         Some(Value::Array(items)) if items.is_empty() => NONE.to_owned(),
+        Some(Value::String(text)) if text.is_empty() => NONE.to_owned(),
         Some(Value::Array(items)) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         Some(value) => plain(value),
     }
@@ -75,8 +76,8 @@ mod tests {
 
     #[test]
     fn absent_fields_are_no_failure() {
-        let item = json!({"a": null, "b": [], "c": ["x", 1], "d": {"k": 1}, "e": "text"});
-        for (field, expected) in [("a", "-"), ("b", "-"), ("c", "x, 1"), ("d", "{\"k\":1}"), ("e", "text"), ("f", "-")] {
+        let item = json!({"a": null, "b": [], "c": ["x", 1], "d": {"k": 1}, "e": "text", "g": ""});
+        for (field, expected) in [("a", "-"), ("g", "-"), ("b", "-"), ("c", "x, 1"), ("d", "{\"k\":1}"), ("e", "text"), ("f", "-")] {
             assert_eq!(text(&item, field), expected, "{field}");
         }
         assert_eq!((count(&item, "c"), count(&item, "f")), ("2".to_owned(), "-".to_owned()));

@@ -16,7 +16,8 @@ fn with_nothing_at_all_there_are_defaults() {
 fn flags_go_before_variables_before_the_file() {
     let text = "listen = \"127.0.0.1:1\"\ndata_dir = \"file\"\n[http]\nmax_body_mb = 1";
     let flags = Flags { listen: Some("127.0.0.1:3000".to_owned()), ..Flags::default() };
-    let config = parse(text, flags, &[("BULKHEAD_LISTEN", "127.0.0.1:2"), ("BULKHEAD_DATA_DIR", "variable"), ("BULKHEAD_HTTP_MAX_BODY_MB", "2")]).unwrap();
+    let config =
+        parse(text, flags, &[("BULKHEAD_LISTEN", "127.0.0.1:2"), ("BULKHEAD_DATA_DIR", "variable"), ("BULKHEAD_HTTP_MAX_BODY_MB", "2")]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:3002");
     assert_eq!(config.data_dir, Path::new("variable"));

@@ -22,7 +22,7 @@ use super::signature::Signature;
 use super::watch::{Watch, Watches};
 use crate::clock::{self, Deadline, Ticker};
 use crate::runner::{Ran, RunError, Runner};
-use crate::tensor::{Datatype, Tensor};
+use crate::tensor::Tensor;
 
 /// A model runs inline while its mean run stays under this. A hand-over and back costs some 10 µs of processor time
 /// and two context switches; at 200 µs that is a twentieth, and a worker thread is not kept from its sockets for long.
@@ -33,6 +33,12 @@ const INLINE_AT_MOST: Duration = Duration::from_millis(20);
 
 /// Runs of the trial; the shortest counts, the first pays for first touches.
 const TRIALS: usize = 3;
+
+/// A trial run is ended when it has lasted this long. Arbitrary: whoever uploads waits for it.
+const TRIAL_AT_MOST: Duration = Duration::from_secs(10);
+
+/// Bytes of inputs that a trial is made with. Arbitrary: a model that takes more is a large one.
+const TRIAL_BYTES: usize = 256 << 20;
 
 /// A loaded model.
 pub struct Model {
@@ -64,11 +70,7 @@ impl Model {
     ) -> Result<Arc<Self>, BackendError> {
         let signature = backends.first().map(|backend| backend.signature().clone()).unwrap_or_default();
         let watches = backends.iter().map(|backend| Ok(Watch::new(backend.stop()?))).collect::<Result<Arc<[_]>, BackendError>>()?;
-        let shared = Arc::new(Shared {
-            signature,
-            sessions: backends.into_iter().map(Mutex::new).collect(),
-            queue: Queue::new(max_queue_size),
-        });
+        let shared = Arc::new(Shared { signature, sessions: backends.into_iter().map(Mutex::new).collect(), queue: Queue::new(max_queue_size) });
         let model = Self {
             shared,
             workers: Mutex::default(),
@@ -80,8 +82,8 @@ impl Model {
             mean_nanos: AtomicU64::new(u64::MAX),
             next_run: AtomicU64::new(1),
         };
-        model.try_out();
         all.add(&model.watches);
+        model.try_out();
         model.spawn_workers()?;
         Ok(Arc::new(model))
     }
@@ -126,13 +128,17 @@ impl Model {
     /// Warms the model up and measures it, on one row of zeros. A model that can't take those (its graph may ask for
     /// more than its signature says) is not at fault: it is then taken for a large one.
     fn try_out(&self) {
-        let inputs = sample(&self.shared.signature);
+        let Some(inputs) = sample(&self.shared.signature) else { return };
         let watch = &self.watches[0];
         let mut session = self.shared.sessions[0].lock();
+        let _ticks = self.ticker.busy();
         let mut best = Duration::MAX;
         for _ in 0..TRIALS {
             let start = clock::now();
-            if session.run(&inputs, watch.stop()).is_err() {
+            watch.begin(0, Some(start + TRIAL_AT_MOST));
+            let outcome = session.run(&inputs, watch.stop());
+            watch.finish();
+            if outcome.is_err() {
                 return;
             }
             best = best.min(start.elapsed());
@@ -165,10 +171,11 @@ impl Model {
         let watch = &self.watches[at];
         let start = clock::now();
         let longest = start + INLINE_AT_MOST;
-        self.ticker.touch();
+        let ticks = self.ticker.busy();
         watch.begin(0, Some(longest.min(deadline.moment())));
         let outputs = session.run(&inputs, watch.stop());
         watch.finish();
+        drop(ticks);
         drop(session);
         let inference = start.elapsed();
         if matches!(outputs, Err(BackendError::Stopped)) && start + inference < deadline.moment() {
@@ -294,17 +301,17 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// One row of zeros for each input that a request must bring.
-fn sample(signature: &Signature) -> Vec<Tensor> {
-    let required = signature.inputs.iter().filter(|port| !port.optional);
-    required
-        .map(|port| {
-            let shape: Vec<i64> = port.shape.iter().flatten().map(|extent| if *extent < 0 { 1 } else { *extent }).collect();
-            let elements = crate::tensor::elements(&shape).unwrap_or(0);
-            // An empty byte string is its length alone.
-            let size = port.datatype.size().unwrap_or(size_of::<u32>());
-            debug_assert!(port.datatype != Datatype::Bytes || size == 4);
-            Tensor { name: port.name.clone(), datatype: port.datatype, shape, data: vec![0; elements * size] }
-        })
-        .collect()
+/// One row of zeros for each input that a request must bring; none where they would be too large.
+fn sample(signature: &Signature) -> Option<Vec<Tensor>> {
+    let mut left = TRIAL_BYTES;
+    let mut inputs = Vec::new();
+    for port in signature.inputs.iter().filter(|port| !port.optional) {
+        let shape: Vec<i64> = port.shape.iter().flatten().map(|extent| if *extent < 0 { 1 } else { *extent }).collect();
+        // An empty byte string is its length alone.
+        let size = port.datatype.size().unwrap_or(size_of::<u32>());
+        let bytes = crate::tensor::elements(&shape)?.checked_mul(size)?;
+        left = left.checked_sub(bytes)?;
+        inputs.push(Tensor { name: port.name.clone(), datatype: port.datatype, shape, data: vec![0; bytes] });
+    }
+    Some(inputs)
 }

@@ -74,9 +74,7 @@ impl Port {
     #[must_use]
     pub fn is_compatible(&self, datatype: Datatype, shape: &[i64]) -> bool {
         self.datatype == datatype
-            && self.shape.as_ref().is_none_or(|own| {
-                own.len() == shape.len() && own.iter().zip(shape).all(|(a, b)| a == b || *a < 0 || *b < 0)
-            })
+            && self.shape.as_ref().is_none_or(|own| own.len() == shape.len() && own.iter().zip(shape).all(|(a, b)| a == b || *a < 0 || *b < 0))
     }
 }
 

@@ -31,18 +31,14 @@ impl Loader {
     }
 
     async fn transforms(&self, tenant: &TenantId, manifest: &Manifest) -> Result<Vec<Transform>, LoaderError> {
-        let limits = Limits {
-            time: Duration::from_millis(manifest.sandbox.timeout_ms),
-            memory_bytes: (manifest.sandbox.memory_mb as usize) << 20,
-        };
+        let limits = Limits { time: Duration::from_millis(manifest.sandbox.timeout_ms), memory_bytes: (manifest.sandbox.memory_mb as usize) << 20 };
         let mut transforms = Vec::with_capacity(manifest.transforms.len());
         for (at, wanted) in manifest.transforms.iter().enumerate() {
             let plugin = self.plugin(tenant, &wanted.plugin).await?;
             let config = serde_json::Value::Object(wanted.config.clone()).to_string();
             let options = TransformOptions { config, limits, warm: manifest.sandbox.reuse == Reuse::Warm };
-            let transform = Transform::new(&plugin, options)
-                .await
-                .map_err(|source| LoaderError::Config { at, plugin: wanted.plugin.clone(), source })?;
+            let transform =
+                Transform::new(&plugin, options).await.map_err(|source| LoaderError::Config { at, plugin: wanted.plugin.clone(), source })?;
             transforms.push(transform);
         }
         Ok(transforms)
@@ -98,10 +94,8 @@ fn check(transform: &Transform, verb: &str, tensor: &TensorSignature, model_verb
     if port.is_some_and(|port| port.is_compatible(tensor.datatype, &tensor.shape)) {
         return Ok(());
     }
-    let ports: Vec<_> = ports
-        .iter()
-        .map(|port| format!("`{}` {} {:?}", port.name, port.datatype, port.shape.as_deref().unwrap_or_default()))
-        .collect();
+    let ports: Vec<_> =
+        ports.iter().map(|port| format!("`{}` {} {:?}", port.name, port.datatype, port.shape.as_deref().unwrap_or_default())).collect();
     Err(LoaderError::Mismatch(format!(
         "`{}` {verb} {}, and the model {model_verb} {}",
         transform.plugin(),

@@ -22,7 +22,9 @@ pub enum PredictError {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// The body is none that this model can take.
-    #[error("this model takes tensors as JSON; got a body of type `{content_type}`, which needs a transform such as `image` or `tabular` in the manifest")]
+    #[error(
+        "this model takes tensors as JSON; got a body of type `{content_type}`, which needs a transform such as `image` or `tabular` in the manifest"
+    )]
     NotTensors {
         /// What came.
         content_type: String,

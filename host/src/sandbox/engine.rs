@@ -79,13 +79,7 @@ impl Sandboxes {
         .context("no thread for the epoch")?;
         let cache = Cache::open(&options.cache, fingerprint(&engine)).context("the cache of compiled components can't be opened")?;
         let inner = Inner { engine, ticker, places: Semaphore::new(options.instances as usize) };
-        Ok(Self {
-            inner: Arc::new(inner),
-            compiler: Compiler::new(options.compiler),
-            cache,
-            admission: options.admission,
-            log_lines_dropped,
-        })
+        Ok(Self { inner: Arc::new(inner), compiler: Compiler::new(options.compiler), cache, admission: options.admission, log_lines_dropped })
     }
 
     /// Checks, compiles and tries an uploaded component.

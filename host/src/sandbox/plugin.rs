@@ -70,7 +70,8 @@ impl Plugin {
                 "expected a component of the world `bulkhead:plugin/transform@0.1.0`, which exports `{TRANSFORMER}`, got one that exports {exports}"
             )));
         }
-        let pre = linker.instantiate_pre(component).map_err(|error| Refused::Import(format!("an import has another type than the host's: {error:#}")))?;
+        let pre =
+            linker.instantiate_pre(component).map_err(|error| Refused::Import(format!("an import has another type than the host's: {error:#}")))?;
         let pre = TransformPre::new(pre).map_err(|error| Refused::WrongWorld(format!("an export has another type than `wit/` says: {error:#}")))?;
         let waits = imports.iter().any(|import| import.starts_with("wasi:"));
         let log = Arc::new(LogSource::new(tenant.to_owned(), plugin.to_owned(), dropped));

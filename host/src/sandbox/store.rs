@@ -74,7 +74,7 @@ pub(super) async fn bounded<T>(
     waits: bool,
     call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>,
 ) -> Result<T, SandboxError> {
-    inner.ticker.touch();
+    let _ticks = inner.ticker.busy();
     store.data_mut().until = clock::now() + limit;
     let outcome = if waits {
         // A guest with WASI can wait in the host, where no epoch reaches it.

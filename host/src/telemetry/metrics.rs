@@ -7,8 +7,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 
 /// Upper bounds of the stages' histograms in seconds: from a native call to a slow model, each about 2.5 times the
 /// one before.
-const STAGE_SECONDS: [f64; 15] =
-    [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 500e-3, 2.5, 10.0];
+const STAGE_SECONDS: [f64; 15] = [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 500e-3, 2.5, 10.0];
 
 /// All metrics of the host.
 pub struct Metrics {
@@ -38,7 +37,10 @@ impl Metrics {
             &["tenant", "model", "version", "stage"],
         )?;
         let plugin_failures = IntCounterVec::new(
-            Opts::new("plugin_failures_total", "Exchanges that a plugin did not answer, by how: invalid_input, unavailable, plugin_error, trapped, deadline, out_of_memory, busy"),
+            Opts::new(
+                "plugin_failures_total",
+                "Exchanges that a plugin did not answer, by how: invalid_input, unavailable, plugin_error, trapped, deadline, out_of_memory, busy",
+            ),
             &["tenant", "plugin", "kind"],
         )?;
         let versions = IntGaugeVec::new(Opts::new("versions", "Versions of models by state: ready, unloaded, failed"), &["state"])?;

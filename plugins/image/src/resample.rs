@@ -98,7 +98,11 @@ impl<'s> Narrow<'s> {
             (3, false) => shrink_colors::<3>(self.taps.as_ref(), row, out),
             (_, false) => shrink_colors::<4>(self.taps.as_ref(), row, out),
             (_, true) => {
-                if size == 3 { to_grays::<3>(row, &mut self.grays) } else { to_grays::<4>(row, &mut self.grays) }
+                if size == 3 {
+                    to_grays::<3>(row, &mut self.grays)
+                } else {
+                    to_grays::<4>(row, &mut self.grays)
+                }
                 shrink_grays(self.taps.as_ref(), &self.grays, out);
             }
         }

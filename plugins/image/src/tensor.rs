@@ -8,12 +8,7 @@ use crate::resample::{Target, resample};
 
 /// The tensor of a decoded image.
 pub(crate) fn of(config: &Image, source: Source) -> Result<Tensor> {
-    let target = Target {
-        width: config.width as usize,
-        height: config.height as usize,
-        gray: config.color == Color::Gray,
-        filter: config.filter,
-    };
+    let target = Target { width: config.width as usize, height: config.height as usize, gray: config.color == Color::Gray, filter: config.filter };
     let (datatype, data) = match config.dtype {
         Dtype::Fp32 => (Datatype::Fp32, elements(config, &source, target, &floats(config))),
         Dtype::Uint8 => (Datatype::Uint8, elements(config, &source, target, &bytes(config))),

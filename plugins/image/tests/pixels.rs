@@ -1,4 +1,5 @@
 //! Pixels against Pillow's; `make_fixtures.py` writes the fixtures.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a failed test")]
 
 use std::fs;
 use std::path::PathBuf;

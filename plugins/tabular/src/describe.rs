@@ -20,10 +20,9 @@ pub(crate) fn describe(config: &Tabular) -> Description {
             let kind = datatype(config.kind(&config.columns[0]));
             description.produces(config.input(), kind, &[-1, config.columns.len() as i64])
         }
-        Layout::Columns => config
-            .columns
-            .iter()
-            .fold(description, |description, column| description.produces(&column.name, datatype(config.kind(column)), &[-1, 1])),
+        Layout::Columns => {
+            config.columns.iter().fold(description, |description, column| description.produces(&column.name, datatype(config.kind(column)), &[-1, 1]))
+        }
     }
 }
 

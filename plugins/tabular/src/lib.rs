@@ -71,7 +71,10 @@ impl Transform for Tabular {
         let is_columns = self.layout == Layout::Columns;
         for (key, is_set) in [("input", self.input.is_some()), ("dtype", self.dtype.is_some())] {
             if is_columns && is_set {
-                return Err(Error::invalid(format!("/{key}"), format!("`{key}` is of the layout \"matrix\"; tensors of the layout \"columns\" are named and typed by their columns")));
+                return Err(Error::invalid(
+                    format!("/{key}"),
+                    format!("`{key}` is of the layout \"matrix\"; tensors of the layout \"columns\" are named and typed by their columns"),
+                ));
             }
         }
         (0..self.columns.len()).try_for_each(|index| self.check_column(index))

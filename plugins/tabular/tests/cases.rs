@@ -1,4 +1,5 @@
 //! The folders under `cases`, natively, and what takes more than a file to ask.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a failed test")]
 
 use bulkhead_sdk::testing::Exchange;
 use bulkhead_sdk::{Blob, Error, Payload, Step, Tensors};
@@ -79,7 +80,9 @@ fn keys_in_any_order_and_a_column_of_the_name_records() {
 
 #[test]
 fn rows_are_limited() {
-    let csv = |rows: usize| Payload::Blob(Blob { content_type: "text/csv; charset=utf-8".to_owned(), data: format!("a\n{}", "1\n".repeat(rows)).into_bytes() });
+    let csv = |rows: usize| {
+        Payload::Blob(Blob { content_type: "text/csv; charset=utf-8".to_owned(), data: format!("a\n{}", "1\n".repeat(rows)).into_bytes() })
+    };
     let config = json!({ "columns": ["a"] });
     assert_eq!(before(&config, csv(100_000)).unwrap().get("features").unwrap().shape(), [100_000, 1]);
     assert_eq!(before(&config, csv(100_001)).unwrap_err().to_string(), "more than 100000 rows: send them in several requests");

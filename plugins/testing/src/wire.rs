@@ -56,7 +56,8 @@ pub(crate) fn to_value(payload: &Payload) -> Value {
 }
 
 fn tensor(written: Written) -> Tensor {
-    let datatype = DATATYPES.iter().find(|(name, _)| *name == written.datatype).unwrap_or_else(|| panic!("unknown datatype `{}`", written.datatype)).1;
+    let datatype =
+        DATATYPES.iter().find(|(name, _)| *name == written.datatype).unwrap_or_else(|| panic!("unknown datatype `{}`", written.datatype)).1;
     let mut data = Vec::new();
     for value in &written.data {
         element(datatype, value, &mut data);

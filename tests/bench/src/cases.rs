@@ -117,7 +117,12 @@ async fn deploy_all(options: &Options, host: &Server) -> Result<()> {
     let (iris, iris_onnx) = deploy::demo(options, "iris")?;
     let (digits, digits_onnx) = deploy::demo(options, "digits")?;
     let warm = format!("{iris}\n[sandbox]\nreuse = \"warm\"\n");
-    let models = [("plain", "runtime = \"onnx\"\n", &iris_onnx), ("iris", &iris, &iris_onnx), ("iris-warm", &warm, &iris_onnx), ("digits", &digits, &digits_onnx)];
+    let models = [
+        ("plain", "runtime = \"onnx\"\n", &iris_onnx),
+        ("iris", &iris, &iris_onnx),
+        ("iris-warm", &warm, &iris_onnx),
+        ("digits", &digits, &digits_onnx),
+    ];
     for (name, manifest, artifact) in models {
         deploy::model(&mut connection, &deploy::Model { name, version: "1.0.0", manifest, artifact }).await?;
     }

@@ -21,7 +21,10 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<()> {
     let times = if options.quick { 1 } else { 3 };
     if options.wants(Row::Upload) {
         progress("uploads to first predictions");
-        for (title, demo) in [("upload of `tabular`, `classify` and iris to its first prediction", Demo::Iris), ("upload of `image`, `classify` and digits to its first prediction", Demo::Digits)] {
+        for (title, demo) in [
+            ("upload of `tabular`, `classify` and iris to its first prediction", Demo::Iris),
+            ("upload of `image`, `classify` and digits to its first prediction", Demo::Digits),
+        ] {
             let values = repeat(times, async || first_prediction(options, demo).await).await?;
             report.absolute.push(Absolute { title: title.to_owned(), unit: "s", value: Spread::of(values), target: Some(Target::AtMost(1.0)) });
         }

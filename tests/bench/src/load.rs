@@ -37,7 +37,8 @@ impl Load {
     pub(crate) async fn round(&mut self, requests: usize) -> Result<Round> {
         let left = Arc::new(AtomicUsize::new(requests));
         let started = Instant::now();
-        let tasks: Vec<_> = self.connections.drain(..).map(|connection| tokio::spawn(drive(connection, Arc::clone(&self.request), Arc::clone(&left)))).collect();
+        let tasks: Vec<_> =
+            self.connections.drain(..).map(|connection| tokio::spawn(drive(connection, Arc::clone(&self.request), Arc::clone(&left)))).collect();
         let mut latencies = Vec::with_capacity(requests);
         for task in tasks {
             let (connection, measured) = task.await??;

@@ -56,7 +56,8 @@ impl<S: Send + Sync, T: FromPath> FromRequestParts<S> for Named<T> {
 }
 
 async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, ApiError> {
-    let Path(path) = Path::<T>::from_request_parts(parts, state).await.map_err(|error: PathRejection| ApiError::new(INVALID_INPUT, error.body_text()))?;
+    let Path(path) =
+        Path::<T>::from_request_parts(parts, state).await.map_err(|error: PathRejection| ApiError::new(INVALID_INPUT, error.body_text()))?;
     Ok(path)
 }
 

@@ -62,8 +62,7 @@ pub(super) async fn version(client: &Client, version: &NameVersion, format: Form
         out::line(format_args!("\n{}", table.render()))?;
     }
     if let Some(manifest) = shown.get("manifest").filter(|manifest| !manifest.is_null()) {
-        out::line("\nMANIFEST")?;
-        out::json(manifest)?;
+        out::line(format_args!("\nMANIFEST\n{manifest}"))?;
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
-pub(super) use crate::sandbox::bindings::bulkhead::plugin::log::Level;
 use crate::clock;
+pub(super) use crate::sandbox::bindings::bulkhead::plugin::log::Level;
 use crate::sandbox::bindings::bulkhead::plugin::{log, types};
 
 /// Lines of one request in one plugin. Arbitrary, as are those below: enough to debug with, too little to flood with.

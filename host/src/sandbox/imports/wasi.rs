@@ -20,9 +20,7 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
 }
 
 pub(super) fn is_granted(import: &str) -> bool {
-    ["wasi:io/", "wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:filesystem/", "wasi:sockets/"]
-        .iter()
-        .any(|package| import.starts_with(package))
+    ["wasi:io/", "wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:filesystem/", "wasi:sockets/"].iter().any(|package| import.starts_with(package))
         && import.contains("@0.2")
 }
 

@@ -1,0 +1,133 @@
+//! Every case folder of every plugin, through the real sandbox; the plugins' own tests run the same folders natively.
+//! A new folder needs no line here.
+
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bulkhead::clock::Deadline;
+use bulkhead::payload::Payload;
+use bulkhead::sandbox::{AdmissionLimits, Limits, Plugin, RequestInfo, SandboxError, SandboxOptions, Sandboxes, Step, Transform, TransformOptions};
+use bulkhead_registry::Digest;
+use bulkhead_tests::fixtures;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    config: toml::Table,
+    hook: Hook,
+    content_type: Option<String>,
+    #[serde(default = "default_tolerance")]
+    tolerance: f64,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Hook {
+    Before,
+    After,
+}
+
+/// A few units in the last place of a 32-bit float, as natively.
+fn default_tolerance() -> f64 {
+    1e-6
+}
+
+#[tokio::test]
+async fn every_case_holds_in_the_sandbox() {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let options =
+        SandboxOptions { instances: 4, cache: cache.path().to_owned(), admission: AdmissionLimits::default(), compiler: fixtures::bulkhead() };
+    let dropped = prometheus::IntCounter::new("dropped", "dropped").expect("a counter");
+    let sandboxes = Sandboxes::start(options, dropped).expect("sandboxes");
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for folder in folders(&fixtures::workspace().join("plugins")).into_iter().filter(|folder| folder.join("cases").is_dir()) {
+        let name = file_name(&folder);
+        let bytes = fixtures::plugin(&name);
+        let plugin = sandboxes.admit("default", &format!("{name}@0.1.0"), &Digest::of(&bytes), bytes).await.expect("a plugin that is accepted");
+        for case in folders(&folder.join("cases")) {
+            count += 1;
+            if let Err(failure) = run(&plugin, &case).await {
+                failures.push(format!("{name}/{}: {failure}", file_name(&case)));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {count} cases failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(count > 0, "no cases");
+}
+
+async fn run(plugin: &Plugin, folder: &Path) -> Result<(), String> {
+    let case: Case = toml::from_str(&read(&folder.join("case.toml"))).map_err(|error| format!("case.toml: {error}"))?;
+    let outcome = exchange(plugin, &case, request(folder, &case)).await;
+    let error = folder.join("error.txt");
+    match (outcome, error.exists()) {
+        (Ok(payload), false) => {
+            let expected = serde_json::from_str(&read(&folder.join("expect.json"))).map_err(|error| format!("expect.json: {error}"))?;
+            wire::difference(&wire::to_value(&payload), &expected, case.tolerance).map_or(Ok(()), Err)
+        }
+        (Err(got), true) => {
+            let (got, expected) = (error_text(&got), read(&error));
+            if got == expected.trim() { Ok(()) } else { Err(format!("expected the error\n  {}\ngot\n  {got}", expected.trim())) }
+        }
+        (Ok(payload), true) => Err(format!("expected an error, got {}", wire::to_value(&payload))),
+        (Err(error), false) => Err(format!("expected an answer, got the error\n  {}", error_text(&error))),
+    }
+}
+
+async fn exchange(plugin: &Plugin, case: &Case, payload: Payload) -> Result<Payload, SandboxError> {
+    let config = serde_json::to_string(&case.config).expect("TOML has a JSON form");
+    let limits = Limits { time: Duration::from_secs(10), memory_bytes: 128 << 20 };
+    let transform = Transform::new(plugin, TransformOptions { config, limits, warm: false }).await?;
+    let request = RequestInfo {
+        id: "case".into(),
+        model: "model".into(),
+        version: "1.0.0".into(),
+        headers: Vec::new(),
+        deadline: Deadline::after(Duration::from_secs(60)),
+    };
+    let mut exchange = transform.open(&request).await?;
+    match case.hook {
+        Hook::After => exchange.after(payload).await,
+        Hook::Before => match exchange.before(payload).await? {
+            Step::Proceed(payload) | Step::Answer(payload) => Ok(payload),
+        },
+    }
+}
+
+fn request(folder: &Path, case: &Case) -> Payload {
+    let json = folder.join("request.json");
+    if json.exists() {
+        return wire::payload(read(&json));
+    }
+    let data = fs::read(folder.join("request.bin")).expect("request.json or request.bin");
+    Payload::Blob { content_type: case.content_type.clone().expect("`content_type` of request.bin"), data }
+}
+
+fn error_text(error: &SandboxError) -> String {
+    match error {
+        SandboxError::Invalid { pointer, message } => format!("invalid {pointer}\n{message}").replace(" \n", "\n"),
+        SandboxError::Unavailable(message) => format!("unavailable\n{message}"),
+        SandboxError::Internal(message) => format!("internal\n{message}"),
+        other => format!("{}\n{other}", other.label()),
+    }
+}
+
+fn folders(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| format!("{}: {error}", path.display()))
+}
