@@ -153,10 +153,16 @@ impl Elements<'_> {
     /// Rounds a number to a floating-point element.
     fn float<E: de::Error>(self, value: f64) -> Result<(), E> {
         match self.datatype {
-            Datatype::Fp16 => self.put(&half::f16::from_f64(value).to_le_bytes()),
+            Datatype::Fp16 => match half::f16::from_f64(value) {
+                half if half.is_finite() => self.put(&half.to_le_bytes()),
+                _ => Err(E::custom(format_args!("{value} is out of the range of FP16"))),
+            },
             Datatype::Bf16 => self.put(&half::bf16::from_f64(value).to_le_bytes()),
             #[expect(clippy::cast_possible_truncation, reason = "the nearest single is what was asked for")]
-            Datatype::Fp32 => self.put(&(value as f32).to_le_bytes()),
+            Datatype::Fp32 => match value as f32 {
+                single if single.is_finite() => self.put(&single.to_le_bytes()),
+                _ => Err(E::custom(format_args!("{value} is out of the range of FP32"))),
+            },
             Datatype::Fp64 => self.put(&value.to_le_bytes()),
             _ => Err(E::custom(format_args!("expected {}, got the number {value}", self.datatype))),
         }
@@ -397,6 +403,8 @@ mod tests {
             ("INT64", "[1]", "[1.5]", "/inputs/0/data: input `x`: expected INT64, got the number 1.5"),
             ("BOOL", "[1]", "[1]", "/inputs/0/data: input `x`: expected BOOL, got a number"),
             ("FP32", "[1]", "[NaN]", "expected the JSON body"),
+            ("FP32", "[1]", "[1e39]", "is out of the range of FP32"),
+            ("FP16", "[1]", "[70000]", "70000 is out of the range of FP16"),
             ("FP32", "[1000000000000]", "[1]", "takes 1000000000000 elements, got 1"),
         ] {
             let error = decode_one(datatype, shape, data).unwrap_err();

@@ -35,6 +35,8 @@
 mod describe;
 mod error;
 pub mod glue;
+#[cfg(target_family = "wasm")]
+mod heap;
 pub mod log;
 mod payload;
 mod tensor;

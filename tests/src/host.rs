@@ -43,10 +43,10 @@ impl TestHost {
     }
 
     pub(crate) async fn start_in(folder: TempDir, setup: Setup) -> Self {
-        let child = setup.spawn(folder.path());
         // The client insists on one, though it speaks plain HTTP here. Fails only where one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(REQUEST).build().expect("a client");
+        let child = setup.spawn(folder.path());
         let mut host = Self { setup, folder, child, log: Log::default(), http, address: String::new(), admin_address: String::new() };
         host.wait_until_ready().await;
         host
@@ -81,7 +81,6 @@ impl TestHost {
     }
 
     /// A request, to be built further.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("http://{}{path}", self.address))
     }

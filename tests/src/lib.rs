@@ -11,6 +11,7 @@ mod host;
 mod metrics;
 pub mod onnx;
 mod place;
+pub mod png;
 mod setup;
 mod upload;
 pub mod wasm;

@@ -69,6 +69,9 @@ async fn every_problem_of_a_manifest_is_listed() {
     host.get("/v1/models/m").await.error(404, "not_found");
 }
 
+/// What it is, its manifest, its model, the code, and words of the message.
+type Refused = (&'static str, String, Vec<u8>, &'static str, &'static [&'static str]);
+
 #[tokio::test]
 async fn what_can_not_be_served_is_refused_and_leaves_nothing() {
     let host = TestHost::start().await;
@@ -78,7 +81,7 @@ async fn what_can_not_be_served_is_refused_and_leaves_nothing() {
     let classify = |config: &str| format!("{PLAIN}\ntransforms = [{{ plugin = \"classify@0.1.0\", config = {{ {config} }} }}]");
     let iris = || fixtures::demo("iris/model.onnx");
     let digits = || fixtures::demo("digits/model.onnx");
-    let cases: [(&str, String, Vec<u8>, &str, &[&str]); 13] = [
+    let cases: [Refused; 13] = [
         ("not ONNX", PLAIN.into(), b"hello, I am no model".to_vec(), "invalid_model", &["can't be loaded"]),
         ("nothing", PLAIN.into(), Vec::new(), "invalid_model", &["can't be loaded"]),
         ("truncated", PLAIN.into(), fixtures::model("truncated"), "invalid_model", &["can't be loaded"]),
@@ -141,7 +144,7 @@ async fn a_form_that_is_not_as_it_should_be_is_refused() {
     let at = "m/versions/1.0.0";
     let part = |name: &'static str| (name, Part::text(PLAIN));
     for (parts, words) in [
-        (vec![], "lacks the part `manifest`"),
+        (vec![], "form"),
         (vec![part("manifest")], "lacks the part `model`"),
         (vec![part("model")], "lacks the part `manifest`"),
         (vec![part("manifest"), part("model"), part("extra")], "`extra`"),

@@ -1,6 +1,6 @@
 //! What the registry keeps, as JSON documents.
 
-use bulkhead_registry::{Action, ModelRecord, PluginRecord, Promotion, Stage, VersionRecord};
+use bulkhead_registry::{Action, ModelRecord, ModelRef, PluginRecord, Promotion, Stage, VersionRecord};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -80,8 +80,8 @@ impl ModelDocument {
 pub(super) struct VersionDocument {
     name: String,
     version: String,
-    /// `staging`, `production` or `archived`.
-    stage: &'static str,
+    /// `staging`, `production` or `archived`; none where it never got as far as a stage.
+    stage: Option<&'static str>,
     /// `ready`, `failed`, or `unloaded` (archived, and loaded when it is asked for by its number).
     state: &'static str,
     /// Why it failed.
@@ -90,9 +90,9 @@ pub(super) struct VersionDocument {
     /// `onnx` or `container`.
     runtime: Value,
     /// SHA-256 of the artifact.
-    digest: String,
+    digest: Option<String>,
     /// Bytes of the artifact.
-    size: u64,
+    size: Option<u64>,
     /// What the model takes and gives.
     signature: Value,
     manifest: Value,
@@ -100,7 +100,7 @@ pub(super) struct VersionDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<EngineDocument>,
     /// Milliseconds since the epoch.
-    created_at: i64,
+    created_at: Option<i64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -123,19 +123,37 @@ impl VersionDocument {
         Self {
             name: record.model.name.to_string(),
             version: record.model.version.to_string(),
-            stage: stage_name(record.stage),
+            stage: Some(stage_name(record.stage)),
             state: state.map_or("unloaded", state_name),
             why: match state {
                 Some(State::Failed(why)) => Some(why.clone()),
                 _ => None,
             },
             runtime: serde_json::to_value(record.manifest.runtime).unwrap_or_default(),
-            digest: record.digest.to_string(),
-            size: record.size,
+            digest: Some(record.digest.to_string()),
+            size: Some(record.size),
             signature: record.signature,
             manifest: serde_json::to_value(&record.manifest).unwrap_or_default(),
             engine,
-            created_at: record.created_at,
+            created_at: Some(record.created_at),
+        }
+    }
+
+    /// One that is listed in the configuration, and could not be taken in.
+    pub(super) fn failed(model: &ModelRef, why: String) -> Self {
+        Self {
+            name: model.name.to_string(),
+            version: model.version.to_string(),
+            stage: None,
+            state: "failed",
+            why: Some(why),
+            runtime: Value::Null,
+            digest: None,
+            size: None,
+            signature: Value::Null,
+            manifest: Value::Null,
+            engine: None,
+            created_at: None,
         }
     }
 }

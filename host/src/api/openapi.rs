@@ -94,6 +94,14 @@ fn operation(slot: &Slot) -> Value {
     let signature = slot.engine().signature();
     let into = slot.transforms().iter().find(|transform| transform.description().before);
     let out = slot.transforms().iter().find(|transform| transform.description().after);
+    // A plugin's schema is a document of its own: its references are to be read within it.
+    let apart = |schema: &Value, which: &str| {
+        let mut schema = schema.clone();
+        if let Some(schema) = schema.as_object_mut() {
+            schema.entry("$id").or_insert_with(|| json!(format!("urn:bulkhead:{}:{}:{which}", slot.model(), slot.version())));
+        }
+        schema
+    };
     let mut content = Map::new();
     match into.map(Transform::description) {
         Some(description) => {
@@ -101,7 +109,7 @@ fn operation(slot: &Slot) -> Value {
                 content.insert(content_type.clone(), json!({ "schema": { "type": "string", "format": "binary" } }));
             }
             if let Some(schema) = &description.input_schema {
-                content.insert("application/json".to_owned(), json!({ "schema": schema }));
+                content.insert("application/json".to_owned(), json!({ "schema": apart(schema, "input") }));
             }
         }
         None => {
@@ -109,7 +117,7 @@ fn operation(slot: &Slot) -> Value {
         }
     }
     let answer = match out.map(Transform::description) {
-        Some(description) => description.output_schema.clone().unwrap_or_else(|| json!({})),
+        Some(description) => description.output_schema.as_ref().map_or_else(|| json!({}), |schema| apart(schema, "output")),
         None => tensors("outputs", &signature.outputs),
     };
     let summary: Vec<_> = slot.transforms().iter().map(|transform| transform.description().summary.as_str()).collect();

@@ -14,6 +14,7 @@ use super::extract::{Asked, Caller, Named};
 use super::models::Filter;
 use super::upload;
 use crate::loader::{LoaderError, NewVersion};
+use crate::predict::State as VersionState;
 
 /// Bytes of a manifest. Arbitrary: labels of ten thousand classes fit.
 const MANIFEST_BYTES: usize = 1 << 20;
@@ -122,10 +123,13 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/v1/models/{name}/versions/{version}", tag = "models", params(("name" = String, Path), ("version" = String, Path)),
     responses((status = 200, body = VersionDocument), (status = 404, body = ErrorBody)))]
 pub(super) async fn get(State(app): State<App>, caller: Caller, Named(model): Named<ModelRef>) -> Result<Json<VersionDocument>, ApiError> {
-    let record = app.loader.store().version(&caller.tenant, &model).await?;
-    let record = record.ok_or_else(|| ApiError::new(NOT_FOUND, format!("there is no version `{}` of a model `{}`", model.version, model.name)))?;
     let state = app.loader.slots().state(&caller.tenant, &model);
-    Ok(Json(VersionDocument::new(record, state.as_ref())))
+    match (app.loader.store().version(&caller.tenant, &model).await?, state) {
+        (Some(record), state) => Ok(Json(VersionDocument::new(record, state.as_ref()))),
+        // The configuration lists it, and it never got as far as the registry.
+        (None, Some(VersionState::Failed(why))) => Ok(Json(VersionDocument::failed(&model, why))),
+        _ => Err(ApiError::new(NOT_FOUND, format!("there is no version `{}` of a model `{}`", model.version, model.name))),
+    }
 }
 
 /// Remove a version that is not in production.

@@ -172,9 +172,19 @@ impl Config {
     }
 }
 
+/// A folder that a variable names; an empty one names none.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where cargo keeps the sources of dependencies.
+#[must_use]
+pub fn cargo_home() -> Option<PathBuf> {
+    variable("CARGO_HOME").or_else(|| Some(variable("HOME")?.join(".cargo")))
+}
+
 /// Where the cache of things that were fetched lies, ONNX Runtime among them.
 fn cache_dirs() -> Vec<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let own = variable("BULKHEAD_CACHE_DIR");
     let user = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache"))).map(|cache| cache.join("bulkhead"));
     own.or(user).into_iter().collect()
@@ -186,8 +196,8 @@ pub fn find_onnxruntime(setting: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = setting {
         return Some(path.to_owned());
     }
-    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        return Some(PathBuf::from(path));
+    if let Some(path) = variable("ORT_DYLIB_PATH") {
+        return Some(path);
     }
     let mut found = Vec::new();
     for cache in cache_dirs() {

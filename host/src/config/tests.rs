@@ -1,3 +1,5 @@
+//! What settings are read from where, and every mistake.
+
 use super::*;
 
 fn parse(text: &str, flags: Flags, variables: &[(&str, &str)]) -> Result<Config, Mistakes> {

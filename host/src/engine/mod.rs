@@ -57,6 +57,7 @@ impl Engine {
     /// # Errors
     /// Where there is no such library, or the system gives no thread.
     pub fn start(library: &Path, cores: usize) -> Result<Self, BackendError> {
+        bound_retention();
         let onnx = Onnx::load(library)?;
         let watches = Arc::new(Watches::default());
         let looked_at = Arc::clone(&watches);
@@ -89,5 +90,17 @@ impl Engine {
             backends.push(Box::new(self.onnx.session(artifact, session_options)?));
         }
         Model::start(backends, threads, options.max_queue_size, Arc::clone(&self.watches), Arc::clone(&self.ticker))
+    }
+}
+
+/// The runtime allocates with the C library, which raises by itself the size above which memory comes from the system
+/// and goes back to it; weights of a few megabytes would then stay with the process after their model is gone.
+#[expect(unsafe_code, reason = "the C library has no safe face")]
+fn bound_retention() {
+    /// Bytes; from here on an allocation is a mapping of its own. The C library's default is an eighth, and moves.
+    const MAPPED_FROM: libc::c_int = 1 << 20;
+    // SAFETY: `mallopt` takes two numbers and may be called at any time; a test counts what unloading gives back.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_FROM);
     }
 }

@@ -109,6 +109,10 @@ impl Loader {
             Err(why) => {
                 if self.slots().state(tenant, &reference).is_none() {
                     self.slots().set(tenant, &reference, State::Failed(why.clone()));
+                    if let Ok(None) = self.store().model(tenant, &reference.name).await {
+                        self.slots().set_production(tenant, &reference.name, Some(reference.version.clone()));
+                    }
+                    self.count_versions();
                 }
                 Err(why)
             }

@@ -22,6 +22,9 @@ use crate::predict::Slots;
 use crate::sandbox::{Plugin, Sandboxes};
 use crate::telemetry::metrics::Metrics;
 
+/// Held by who changes a model.
+pub type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// Loads and unloads.
 #[derive(Clone)]
 pub struct Loader(Arc<Parts>);
@@ -43,7 +46,7 @@ pub struct Parts {
     /// Plugins that are compiled.
     pub plugins: Mutex<HashMap<(TenantId, PluginRef), Plugin>>,
     /// One change of one model at a time: an upload and a promotion must not cross.
-    pub turns: Mutex<HashMap<(TenantId, String), Arc<tokio::sync::Mutex<()>>>>,
+    pub turns: Mutex<HashMap<(TenantId, String), Turn>>,
 }
 
 impl Loader {

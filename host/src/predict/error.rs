@@ -29,6 +29,12 @@ pub enum PredictError {
         /// What came.
         content_type: String,
     },
+    /// An output was asked for twice.
+    #[error("output `{name}` is asked for twice")]
+    OutputTwice {
+        /// Which.
+        name: String,
+    },
     /// An output was asked for that there isn't.
     #[error("the model has no output `{name}`")]
     UnknownOutput {
@@ -62,7 +68,7 @@ impl PredictError {
                 RunError::Failed(_) => "inference_failed",
                 RunError::Stopped => "not_ready",
             },
-            Self::Malformed(_) | Self::UnknownOutput { .. } => "invalid_input",
+            Self::Malformed(_) | Self::OutputTwice { .. } | Self::UnknownOutput { .. } => "invalid_input",
             Self::NotTensors { .. } => "unsupported_media_type",
         }
     }

@@ -142,6 +142,7 @@ fn select(mut outputs: Vec<Tensor>, wanted: &[String]) -> Result<Vec<Tensor>, Pr
     for name in wanted {
         match outputs.iter().position(|output| output.name == *name) {
             Some(at) => selected.push(outputs.swap_remove(at)),
+            None if selected.iter().any(|output: &Tensor| output.name == *name) => return Err(PredictError::OutputTwice { name: name.clone() }),
             None => return Err(PredictError::UnknownOutput { name: name.clone() }),
         }
     }

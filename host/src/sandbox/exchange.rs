@@ -12,7 +12,7 @@ use super::bindings::bulkhead::plugin::types as wit;
 use super::error::SandboxError;
 use super::imports::log::LogLines;
 use super::plugin::Transform;
-use super::store::{self, Ctx};
+use super::store::{self, Ctx, Time};
 use crate::clock::{self, Deadline};
 use crate::payload::Payload;
 
@@ -90,7 +90,8 @@ impl<'a> Exchange<'a> {
         };
         let config = &transform.options.config;
         let Instance { store, bindings, .. } = &mut instance;
-        let opened = store::bounded(&compiled.inner, store, left.min(request.deadline.left()), compiled.waits, async |store| {
+        let time = Time { left: left.min(request.deadline.left()), granted: limits.time };
+        let opened = store::bounded(&compiled.inner, store, time, compiled.waits, async |store| {
             bindings.bulkhead_plugin_transformer().exchange().call_open(store, &info, config).await
         })
         .await?;
@@ -140,8 +141,8 @@ impl<'a> Exchange<'a> {
         let compiled = &self.transform.compiled;
         let started = clock::now();
         let Instance { store, bindings, .. } = &mut self.instance;
-        let limit = self.left.min(self.deadline.left());
-        let outcome = store::bounded(&compiled.inner, store, limit, compiled.waits, async |store| call(bindings, store).await).await;
+        let time = Time { left: self.left.min(self.deadline.left()), granted: self.transform.options.limits.time };
+        let outcome = store::bounded(&compiled.inner, store, time, compiled.waits, async |store| call(bindings, store).await).await;
         self.left = self.left.saturating_sub(started.elapsed());
         outcome
     }

@@ -15,7 +15,7 @@ use super::exchange::{Exchange, Instance, RequestInfo};
 use super::imports;
 use super::imports::log::{LogLines, LogSource};
 use super::pool::Pool;
-use super::store::{self, Ctx};
+use super::store::{self, Ctx, Time};
 use crate::tensor::Datatype;
 
 /// What a component must export to be a `transform`.
@@ -102,10 +102,11 @@ impl Plugin {
         let mut instance = self.0.instantiate("describe".into(), TRIAL).await?;
         let compiled = &self.0;
         let bindings = &instance.bindings;
-        let description = store::bounded(&compiled.inner, &mut instance.store, TRIAL.time, compiled.waits, async |store| {
-            bindings.bulkhead_plugin_transformer().call_describe(store, config).await
-        })
-        .await?;
+        let description =
+            store::bounded(&compiled.inner, &mut instance.store, Time { left: TRIAL.time, granted: TRIAL.time }, compiled.waits, async |store| {
+                bindings.bulkhead_plugin_transformer().call_describe(store, config).await
+            })
+            .await?;
         Ok(description?.into())
     }
 }
@@ -115,7 +116,10 @@ impl Compiled {
         let log = LogLines::new(Arc::clone(&self.log), request);
         let mut store = self.inner.store(Ctx::new(limits.memory_bytes, log));
         let bindings: Bindings =
-            store::bounded(&self.inner, &mut store, limits.time, self.waits, async |store| self.pre.instantiate_async(store).await).await?;
+            store::bounded(&self.inner, &mut store, Time { left: limits.time, granted: limits.time }, self.waits, async |store| {
+                self.pre.instantiate_async(store).await
+            })
+            .await?;
         Ok(Instance { store, bindings, uses: 0 })
     }
 }

@@ -66,19 +66,28 @@ pub(super) fn new(inner: &Arc<Inner>, ctx: Ctx) -> Store<Ctx> {
     store
 }
 
-/// Runs guest code for at most `limit` of wall-clock time and sorts out how it failed.
+/// How long a guest may run.
+#[derive(Clone, Copy)]
+pub(super) struct Time {
+    /// Now.
+    pub(super) left: Duration,
+    /// For the whole of its request, as its grant says.
+    pub(super) granted: Duration,
+}
+
+/// Runs guest code for as long as it may in wall-clock time, and sorts out how it failed.
 pub(super) async fn bounded<T>(
     inner: &Arc<Inner>,
     store: &mut Store<Ctx>,
-    limit: Duration,
+    time: Time,
     waits: bool,
     call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>,
 ) -> Result<T, SandboxError> {
     let _ticks = inner.ticker.busy();
-    store.data_mut().until = clock::now() + limit;
+    store.data_mut().until = clock::now() + time.left;
     let outcome = if waits {
         // A guest with WASI can wait in the host, where no epoch reaches it.
-        match tokio::time::timeout(limit, call(store)).await {
+        match tokio::time::timeout(time.left, call(store)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(TimeIsUp.into()),
         }
@@ -87,7 +96,7 @@ pub(super) async fn bounded<T>(
     };
     outcome.map_err(|error| {
         if error.is::<TimeIsUp>() {
-            SandboxError::Deadline(limit)
+            SandboxError::Deadline(time.granted)
         } else if store.data().meter.exhausted {
             SandboxError::OutOfMemory(store.data().meter.limit_mib())
         } else if error.is::<wasmtime::PoolConcurrencyLimitError>() {

@@ -1,3 +1,5 @@
+//! What is a name, a version, a digest.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Manifests that are read, and every mistake in one.
+
 use serde_json::json;
 
 use super::*;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Transaction};
 
 use super::{Deleted, Promoted, Put, PutStage, RolledBack, Store, StoreError};
 use crate::ids::{Digest, ModelName, ModelRef, PluginName, PluginRef, TenantId};
@@ -54,7 +54,14 @@ impl SqliteStore {
         let open = |source| StoreError::Open { path: path.to_owned(), source };
         let pool = || SqlitePoolOptions::new().acquire_timeout(WAIT).idle_timeout(None).max_lifetime(None);
         // The writer first: it makes the file and its tables.
-        let writes = pool().max_connections(1).connect_with(options.clone()).await.map_err(open)?;
+        let writes = pool()
+            .max_connections(1)
+            // A full disk makes SQLite roll back by itself; sqlx's own rollback then fails, and it takes the transaction
+            // for open for ever. Such a connection is replaced.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+            .connect_with(options.clone())
+            .await
+            .map_err(open)?;
         sqlx::migrate!("migrations/sqlite").run(&writes).await.map_err(StoreError::Migrate)?;
         let reads = options.create_if_missing(false).pragma("query_only", "ON");
         let reads = pool().max_connections(READERS).connect_with(reads).await.map_err(open)?;

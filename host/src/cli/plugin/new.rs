@@ -21,71 +21,11 @@ const FILES: [(&str, &str); 4] = [
 const NAME_CHARS: usize = 64;
 
 /// Words that no crate can be called: keywords of Rust, and what cargo keeps for itself.
-const RESERVED: &[&str] = &[
-    "abstract",
-    "alloc",
-    "as",
-    "async",
-    "await",
-    "become",
-    "box",
-    "break",
-    "build",
-    "bulkhead-sdk",
-    "const",
-    "continue",
-    "core",
-    "crate",
-    "deps",
-    "do",
-    "dyn",
-    "else",
-    "enum",
-    "examples",
-    "extern",
-    "false",
-    "final",
-    "fn",
-    "for",
-    "gen",
-    "if",
-    "impl",
-    "in",
-    "incremental",
-    "let",
-    "loop",
-    "macro",
-    "match",
-    "mod",
-    "move",
-    "mut",
-    "override",
-    "priv",
-    "proc_macro",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "serde",
-    "serde_json",
-    "static",
-    "std",
-    "struct",
-    "super",
-    "test",
-    "trait",
-    "true",
-    "try",
-    "type",
-    "typeof",
-    "unsafe",
-    "unsized",
-    "use",
-    "virtual",
-    "where",
-    "while",
-    "yield",
-];
+const RESERVED: &str = "\
+    abstract alloc as async await become box break build bulkhead-sdk const continue core crate deps do dyn else \
+    enum examples extern false final fn for gen if impl in incremental let loop macro match mod move mut override \
+    priv proc_macro pub ref return self serde serde_json static std struct super test trait true try type typeof \
+    unsafe unsized use virtual where while yield";
 
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
@@ -163,7 +103,7 @@ fn check(name: &str) -> Result<(), String> {
     if name.len() > NAME_CHARS {
         return Err(format!("it is longer than {NAME_CHARS} characters"));
     }
-    if RESERVED.contains(&name) {
+    if RESERVED.split(' ').any(|word| word == name) {
         return Err("it means something else in Rust".to_owned());
     }
     Ok(())

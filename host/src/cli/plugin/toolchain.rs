@@ -104,20 +104,16 @@ fn rustflags() -> Vec<String> {
         // The stack comes first in a guest's memory. The host keeps the first pages of each memory warm: with a small
         // stack those hold data and heap, in place of a mebibyte that is never touched. Overflow traps.
         "-Clink-arg=-zstack-size=131072",
+        // The SDK's allocator begins with this; a guest that needs no more never asks the host to map any.
+        "-Clink-arg=--initial-heap=262144",
     ]
     .map(str::to_owned)
     .into();
     // Where a dependency's sources lie on the author's machine stands in its panic messages, and is nobody's business.
-    if let Some(home) = cargo_home() {
+    if let Some(home) = bulkhead::config::cargo_home() {
         flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
     }
     flags
-}
-
-/// Where cargo keeps the sources of dependencies.
-fn cargo_home() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("CARGO_HOME").or_else(|| Some(set("HOME")?.join(".cargo")))
 }
 
 /// The way that would work as things are, for `doctor`.

@@ -4,7 +4,7 @@
 mod host;
 mod raw;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::report::{Cycle, Report, Target};
@@ -61,16 +61,16 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
 async fn compare(options: &Options, trial: &Trial) -> Result<Ratio> {
     let component = deploy::read(&options.plugin(trial.plugin))?;
     let host = host::Loop::new(options, trial, component.clone()).await?;
-    let raw = raw::Loop::new(trial, &component)?;
+    let raw = raw::Loop::new(trial, &component).map_err(plain)?;
     host.cycles(CYCLES).await?;
-    raw.cycles(CYCLES).await?;
+    raw.cycles(CYCLES).await.map_err(plain)?;
     let (mut of_host, mut of_raw) = (Vec::new(), Vec::new());
     for round in 0..options.rounds() * ROUNDS_FACTOR {
         if round % 2 == 0 {
             of_host.push(timed(host.cycles(CYCLES)).await?);
-            of_raw.push(timed(raw.cycles(CYCLES)).await?);
+            of_raw.push(timed(async { raw.cycles(CYCLES).await.map_err(plain) }).await?);
         } else {
-            of_raw.push(timed(raw.cycles(CYCLES)).await?);
+            of_raw.push(timed(async { raw.cycles(CYCLES).await.map_err(plain) }).await?);
             of_host.push(timed(host.cycles(CYCLES)).await?);
         }
     }
@@ -83,4 +83,9 @@ async fn timed(cycles: impl Future<Output = Result<()>>) -> Result<f64> {
     let before = now()?;
     cycles.await?;
     Ok((now()? - before).as_secs_f64() * 1e6 / CYCLES as f64)
+}
+
+/// wasmtime's errors are no standard ones.
+fn plain(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:#}")
 }

@@ -1,8 +1,7 @@
 //! The plain loop: what wasmtime's documentation leads to, with the pooling allocator's default settings.
 
-use anyhow::{Result, anyhow};
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{Config, Engine, Error, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{Call, Trial};
@@ -94,6 +93,6 @@ impl Loop {
     }
 }
 
-fn refused(error: types::PluginError) -> anyhow::Error {
-    anyhow!("the transform refused: {error:?}")
+fn refused(error: types::PluginError) -> Error {
+    Error::msg(format!("the transform refused: {error:?}"))
 }
