@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 use wasmtime::Store;
-use wasmtime::component::ResourceAny;
+use wasmtime::component::{self, ResourceAny};
 
-use super::bindings::Transform as Bindings;
 use super::bindings::bulkhead::plugin::types as wit;
 use super::error::SandboxError;
+use super::exports::Exports;
 use super::imports::log::LogLines;
 use super::plugin::Transform;
 use super::store::{self, Ctx, Time};
@@ -43,7 +43,7 @@ pub enum Step {
 /// A store with its instance.
 pub(super) struct Instance {
     pub(super) store: Store<Ctx>,
-    pub(super) bindings: Bindings,
+    pub(super) instance: component::Instance,
     /// Requests that it has served.
     pub(super) uses: u32,
 }
@@ -89,12 +89,11 @@ impl<'a> Exchange<'a> {
             time_left_us: u64::try_from(request.deadline.left().as_micros()).unwrap_or(u64::MAX),
         };
         let config = &transform.options.config;
-        let Instance { store, bindings, .. } = &mut instance;
+        let Instance { store, instance: guest, .. } = &mut instance;
         let time = Time { left: left.min(request.deadline.left()), granted: limits.time };
-        let opened = store::bounded(&compiled.inner, store, time, compiled.waits, async |store| {
-            bindings.bulkhead_plugin_transformer().exchange().call_open(store, &info, config).await
-        })
-        .await?;
+        let opened =
+            store::bounded(&compiled.inner, store, time, compiled.waits, async |store| compiled.exports.open(*guest, store, &info, config).await)
+                .await?;
         let resource = opened?;
         let left = limits.time.saturating_sub(started.elapsed());
         Ok(Self { transform, instance, resource, deadline: request.deadline, left, _place: place })
@@ -106,9 +105,7 @@ impl<'a> Exchange<'a> {
     /// See [`SandboxError`]; the exchange is of no use afterwards.
     pub async fn before(&mut self, payload: Payload) -> Result<Step, SandboxError> {
         let (resource, payload) = (self.resource, wit::Payload::from(payload));
-        let step = self
-            .bounded(async |bindings, store| bindings.bulkhead_plugin_transformer().exchange().call_before(store, resource, &payload).await)
-            .await?;
+        let step = self.bounded(async |exports, guest, store| exports.before(guest, store, resource, &payload).await).await?;
         Ok(step?.into())
     }
 
@@ -118,9 +115,7 @@ impl<'a> Exchange<'a> {
     /// See [`SandboxError`]; the exchange is of no use afterwards.
     pub async fn after(&mut self, payload: Payload) -> Result<Payload, SandboxError> {
         let (resource, payload) = (self.resource, wit::Payload::from(payload));
-        let answer = self
-            .bounded(async |bindings, store| bindings.bulkhead_plugin_transformer().exchange().call_after(store, resource, &payload).await)
-            .await?;
+        let answer = self.bounded(async |exports, guest, store| exports.after(guest, store, resource, &payload).await).await?;
         Ok(answer?.into())
     }
 
@@ -132,17 +127,21 @@ impl<'a> Exchange<'a> {
     pub async fn finish(mut self) -> Result<(), SandboxError> {
         let Some(pool) = &self.transform.warm else { return Ok(()) };
         let resource = self.resource;
-        self.bounded(async |_, store| resource.resource_drop_async(store).await).await?;
+        self.bounded(async |_, _, store| resource.resource_drop_async(store).await).await?;
         pool.give_back(self.instance);
         Ok(())
     }
 
-    async fn bounded<T>(&mut self, call: impl AsyncFnOnce(&Bindings, &mut Store<Ctx>) -> wasmtime::Result<T>) -> Result<T, SandboxError> {
+    async fn bounded<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&Exports, component::Instance, &mut Store<Ctx>) -> wasmtime::Result<T>,
+    ) -> Result<T, SandboxError> {
         let compiled = &self.transform.compiled;
         let started = clock::now();
-        let Instance { store, bindings, .. } = &mut self.instance;
+        let Instance { store, instance: guest, .. } = &mut self.instance;
+        let guest = *guest;
         let time = Time { left: self.left.min(self.deadline.left()), granted: self.transform.options.limits.time };
-        let outcome = store::bounded(&compiled.inner, store, time, compiled.waits, async |store| call(bindings, store).await).await;
+        let outcome = store::bounded(&compiled.inner, store, time, compiled.waits, async |store| call(&compiled.exports, guest, store).await).await;
         self.left = self.left.saturating_sub(started.elapsed());
         outcome
     }

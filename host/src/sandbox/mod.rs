@@ -12,6 +12,7 @@ mod convert;
 mod engine;
 mod error;
 mod exchange;
+mod exports;
 mod imports;
 mod limits;
 mod plugin;

@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 use serde_json::Value;
+use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
 use super::admission::Refused;
-use super::bindings::{Transform as Bindings, TransformPre};
+use super::bindings::TransformPre;
 use super::engine::Inner;
 use super::error::SandboxError;
 use super::exchange::{Exchange, Instance, RequestInfo};
+use super::exports::{Exports, TRANSFORMER};
 use super::imports;
 use super::imports::log::{LogLines, LogSource};
 use super::pool::Pool;
 use super::store::{self, Ctx, Time};
 use crate::tensor::Datatype;
-
-/// What a component must export to be a `transform`.
-const TRANSFORMER: &str = "bulkhead:plugin/transformer@0.1.0";
 
 /// Bounds of a component that is tried when it is uploaded, or asked to describe itself.
 const TRIAL: Limits = Limits { time: Duration::from_secs(1), memory_bytes: 256 << 20 };
@@ -40,6 +39,7 @@ pub struct Plugin(Arc<Compiled>);
 pub(super) struct Compiled {
     pub(super) inner: Arc<Inner>,
     pre: TransformPre<Ctx>,
+    pub(super) exports: Exports,
     /// Imports WASI, whose calls can wait.
     pub(super) waits: bool,
     imports: Vec<String>,
@@ -72,10 +72,12 @@ impl Plugin {
         }
         let pre =
             linker.instantiate_pre(component).map_err(|error| Refused::Import(format!("an import has another type than the host's: {error:#}")))?;
-        let pre = TransformPre::new(pre).map_err(|error| Refused::WrongWorld(format!("an export has another type than `wit/` says: {error:#}")))?;
+        let other_type = |why: &str| Refused::WrongWorld(format!("an export has another type than `wit/` says: {why}"));
+        let pre = TransformPre::new(pre).map_err(|error| other_type(&format!("{error:#}")))?;
+        let exports = Exports::find(component).ok_or_else(|| other_type("a function is missing"))?;
         let waits = imports.iter().any(|import| import.starts_with("wasi:"));
         let log = Arc::new(LogSource::new(tenant.to_owned(), plugin.to_owned(), dropped));
-        Ok(Self(Arc::new(Compiled { inner, pre, waits, imports, log })))
+        Ok(Self(Arc::new(Compiled { inner, pre, exports, waits, imports, log })))
     }
 
     /// What it imports.
@@ -99,28 +101,30 @@ impl Plugin {
     /// [`SandboxError::Invalid`] with a pointer into the configuration where that makes no sense.
     pub async fn describe(&self, config: &str) -> Result<Description, SandboxError> {
         let _place = self.0.inner.places.acquire().await.map_err(|_| SandboxError::Busy)?;
-        let mut instance = self.0.instantiate("describe".into(), TRIAL).await?;
         let compiled = &self.0;
-        let bindings = &instance.bindings;
-        let description =
-            store::bounded(&compiled.inner, &mut instance.store, Time { left: TRIAL.time, granted: TRIAL.time }, compiled.waits, async |store| {
-                bindings.bulkhead_plugin_transformer().call_describe(store, config).await
-            })
-            .await?;
+        let mut store = compiled.store("describe".into(), TRIAL);
+        let time = Time { left: TRIAL.time, granted: TRIAL.time };
+        // Through the generated bindings, which compare all types: see `exports.rs`.
+        let description = store::bounded(&compiled.inner, &mut store, time, compiled.waits, async |store| {
+            let bindings = compiled.pre.instantiate_async(&mut *store).await?;
+            bindings.bulkhead_plugin_transformer().call_describe(store, config).await
+        })
+        .await?;
         Ok(description?.into())
     }
 }
 
 impl Compiled {
+    fn store(&self, request: Arc<str>, limits: Limits) -> Store<Ctx> {
+        self.inner.store(Ctx::new(limits.memory_bytes, LogLines::new(Arc::clone(&self.log), request)))
+    }
+
     pub(super) async fn instantiate(&self, request: Arc<str>, limits: Limits) -> Result<Instance, SandboxError> {
-        let log = LogLines::new(Arc::clone(&self.log), request);
-        let mut store = self.inner.store(Ctx::new(limits.memory_bytes, log));
-        let bindings: Bindings =
-            store::bounded(&self.inner, &mut store, Time { left: limits.time, granted: limits.time }, self.waits, async |store| {
-                self.pre.instantiate_async(store).await
-            })
-            .await?;
-        Ok(Instance { store, bindings, uses: 0 })
+        let mut store = self.store(request, limits);
+        let time = Time { left: limits.time, granted: limits.time };
+        let pre = self.pre.instance_pre();
+        let instance = store::bounded(&self.inner, &mut store, time, self.waits, async |store| pre.instantiate_async(store).await).await?;
+        Ok(Instance { store, instance, uses: 0 })
     }
 }
 

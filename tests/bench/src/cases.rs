@@ -60,28 +60,28 @@ fn cases() -> Result<Vec<Case>> {
             title: "no plugin, tensors in and out",
             request: host("plain", JSON, TENSORS.as_bytes()),
             against: vec![Against { same: true, rate: Some(Target::AtLeast(0.8)), ..tensors(1.25) }],
-            requests: (4_000, 16_000),
+            requests: (10_000, 30_000),
         },
         Case {
             row: Row::Iris,
             title: "`tabular` + `classify`, fresh sandboxes",
             request: host("iris", JSON, RECORD.as_bytes()),
             against: vec![tensors(2.5), record()],
-            requests: (3_000, 10_000),
+            requests: (5_000, 15_000),
         },
         Case {
             row: Row::IrisWarm,
             title: "`tabular` + `classify`, warm reuse",
             request: host("iris-warm", JSON, RECORD.as_bytes()),
             against: vec![tensors(1.6), record()],
-            requests: (3_000, 10_000),
+            requests: (5_000, 15_000),
         },
         Case {
             row: Row::Jpeg,
             title: "640×480 JPEG, `image` + `classify`, fresh sandboxes",
             request: host("digits", JPEG, &jpeg),
             against: vec![against("/jpeg", JPEG, &jpeg, true, Some(1.6))],
-            requests: (100, 200),
+            requests: (150, 300),
         },
     ])
 }
