@@ -26,6 +26,7 @@ fail() {
 # The first block starts the host and keeps serving; a folder of its own keeps what a developer has.
 grep -qx 'make run' "$work/01.sh" || fail "the first block is no longer \`make run\`"
 export BULKHEAD_DATA_DIR="$work/data"
+: >"$work/run.log"
 setsid bash -eu "$work/01.sh" >"$work/run.log" 2>&1 &
 host=$!
 for _ in $(seq 3600); do
