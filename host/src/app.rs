@@ -1,6 +1,7 @@
 //! The composition root: builds every room once, starts, and stops.
 
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::telemetry::metrics::Metrics;
 /// # Errors
 /// Where something that is needed is missing: an address, a folder, ONNX Runtime.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    // First, so that two hosts never share a folder's lock, nor a user waits for a load only to learn of a taken port.
+    // First: nobody waits for a load only to learn of a taken port.
     let public = api::bind(config.listen).await?;
     let admin = api::bind(config.admin_listen).await?;
     let (address, admin_address) = (public.local_addr()?, admin.local_addr()?);
@@ -56,6 +57,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 async fn build(config: &Config) -> anyhow::Result<App> {
     let data = &config.data_dir;
     std::fs::create_dir_all(data).with_context(|| format!("the data folder `{}` can't be made", data.display()))?;
+    let lock = lock(data)?;
     let library = config::find_onnxruntime(config.engine.library.as_deref())
         .context("ONNX Runtime's library was not found: `bulkhead doctor` says how to get it")?;
     let metrics = Arc::new(Metrics::new().context("a metric is declared twice")?);
@@ -84,9 +86,30 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         slots: Arc::new(Slots::default()),
         metrics: Arc::clone(&metrics),
         plugins: Mutex::new(HashMap::new()),
+        blobs: tokio::sync::RwLock::default(),
         turns: Mutex::new(HashMap::new()),
     });
-    Ok(Arc::new(AppState { loader, metrics, in_flight: Semaphore::new(config.http.max_in_flight), http: config.http.clone(), life: Life::default() }))
+    Ok(Arc::new(AppState {
+        loader,
+        metrics,
+        in_flight: Semaphore::new(config.http.max_in_flight),
+        http: config.http.clone(),
+        life: Life::default(),
+        lock,
+    }))
+}
+
+/// Keeps other hosts out of the data folder: each would remove what the other is just taking in.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("`{}` can't be made", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("another host uses the data folder `{}`: stop it, or name another with --data-dir", data.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("`{}` can't be locked", path.display())),
+    }
 }
 
 fn start_engine(library: &Path, cores: usize) -> anyhow::Result<Engine> {

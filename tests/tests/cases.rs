@@ -90,7 +90,8 @@ async fn exchange(plugin: &Plugin, case: &Case, payload: Payload) -> Result<Payl
         headers: Vec::new(),
         deadline: Deadline::after(Duration::from_secs(60)),
     };
-    let mut exchange = transform.open(&request).await?;
+    let places = Transform::places(std::slice::from_ref(&transform), request.deadline).await?.expect("one transform needs a place");
+    let mut exchange = transform.open(&request, &places).await?;
     match case.hook {
         Hook::After => exchange.after(payload).await,
         Hook::Before => match exchange.before(payload).await? {

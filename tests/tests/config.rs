@@ -78,6 +78,17 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
+async fn a_data_folder_belongs_to_one_host() {
+    let host = TestHost::start().await;
+    let data = host.data().to_string_lossy().into_owned();
+    let flags = ["--listen", "127.0.0.1:0", "--data-dir", &data].map(str::to_owned);
+    let second = move || serve("", &flags.each_ref().map(String::as_str), &[]);
+    let output = tokio::task::spawn_blocking(second).await.unwrap();
+    refused(&output, &["another host uses the data folder"]);
+    assert_eq!(host.get("/health/ready").await.status, 200);
+}
+
+#[tokio::test]
 async fn settings_come_from_the_file_the_environment_and_flags() {
     let host = TestHost::setup().config("[http]\nmax_body_mb = 2\nmax_model_mb = 1").env("BULKHEAD_HTTP_MAX_BODY_MB", "1").start().await;
     host.plain(&["add_one"]).await;

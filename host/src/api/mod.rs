@@ -42,6 +42,8 @@ pub struct AppState {
     pub in_flight: Semaphore,
     /// Where the host is between start and stop.
     pub life: Life,
+    /// Keeps other hosts out of the data folder while this one lives.
+    pub lock: std::fs::File,
 }
 
 /// Where the host is between start and stop.

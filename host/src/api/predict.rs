@@ -2,7 +2,8 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing;
@@ -33,10 +34,9 @@ async fn production(
     caller: Caller,
     context: Context,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    answer(&app, caller, context, &name, None, headers, body).await
+    answer(&app, caller, context, &name, None, request).await
 }
 
 async fn pinned(
@@ -44,21 +44,13 @@ async fn pinned(
     caller: Caller,
     context: Context,
     Path((name, version)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    answer(&app, caller, context, &name, Some(&version), headers, body).await
+    answer(&app, caller, context, &name, Some(&version), request).await
 }
 
-async fn answer(
-    app: &App,
-    caller: Caller,
-    context: Context,
-    name: &str,
-    version: Option<&str>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
+async fn answer(app: &App, caller: Caller, context: Context, name: &str, version: Option<&str>, request: Request) -> Result<Response, ApiError> {
+    let (Parts { headers, .. }, body) = request.into_parts();
     let _place = app.in_flight.try_acquire().map_err(|_| {
         ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight))
     })?;

@@ -45,6 +45,9 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Plugins that are compiled.
     pub plugins: Mutex<HashMap<(TenantId, PluginRef), Plugin>>,
+    /// Whoever makes a row of bytes that are stored reads; whoever removes bytes that no row names writes: else an
+    /// upload could be recorded whose bytes another, failed one has just removed.
+    pub blobs: tokio::sync::RwLock<()>,
     /// One change of one model at a time: an upload and a promotion must not cross.
     pub turns: Mutex<HashMap<(TenantId, String), Turn>>,
 }

@@ -21,6 +21,7 @@ impl Loader {
         }
         let size = bytes.len() as u64;
         let compiled = self.0.sandboxes.admit(tenant.as_str(), &plugin.to_string(), &digest, bytes.clone()).await?;
+        let _recording = self.0.blobs.read().await;
         let mut upload = self.artifacts().begin(u64::MAX).await?;
         upload.write(&bytes).await?;
         upload.finish().await?;
@@ -78,6 +79,7 @@ impl Loader {
     }
 
     pub(super) async fn drop_unused(&self, digest: &Digest) -> Result<(), LoaderError> {
+        let _removing = self.0.blobs.write().await;
         if !self.store().digest_in_use(digest).await? {
             self.artifacts().delete(digest).await?;
         }

@@ -33,8 +33,10 @@ impl Loader {
     pub async fn add_version(&self, new: NewVersion) -> Result<(VersionRecord, bool), LoaderError> {
         let NewVersion { tenant, model, manifest, upload, staging } = new;
         let _turn = self.turn(&tenant, model.name.as_str()).await;
+        let recording = self.0.blobs.read().await;
         let stored = upload.finish().await?;
         let outcome = self.try_and_record(&tenant, &model, manifest, &stored, staging).await;
+        drop(recording);
         if outcome.is_err() {
             self.drop_unused(&stored.digest).await?;
         }

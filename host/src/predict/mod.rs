@@ -61,6 +61,10 @@ async fn decorated(
     timings: &mut Timings,
 ) -> Result<Answer, PredictError> {
     let start = clock::now();
+    let busy = |source| PredictError::plugin(&transforms[0], source);
+    let Some(places) = Transform::places(transforms, request.deadline).await.map_err(busy)? else {
+        return infer(slot, request, payload, timings).await;
+    };
     let mut open: Vec<Option<Exchange<'_>>> = Vec::with_capacity(transforms.len());
     let mut step = Step::Proceed(payload);
     for transform in transforms {
@@ -73,7 +77,7 @@ async fn decorated(
             continue;
         }
         let failed = |source| PredictError::plugin(transform, source);
-        let mut exchange = transform.open(request).await.map_err(failed)?;
+        let mut exchange = transform.open(request, &places).await.map_err(failed)?;
         step = exchange.before(payload).await.map_err(failed)?;
         if does.after && matches!(step, Step::Proceed(_)) {
             open.push(Some(exchange));
@@ -102,7 +106,7 @@ async fn decorated(
         let failed = |source| PredictError::plugin(transform, source);
         let mut exchange = match exchange {
             Some(exchange) => exchange,
-            None => transform.open(request).await.map_err(failed)?,
+            None => transform.open(request, &places).await.map_err(failed)?,
         };
         payload = exchange.after(payload).await.map_err(failed)?;
         finish(transform, exchange).await;

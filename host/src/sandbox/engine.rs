@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bulkhead_registry::Digest;
 use prometheus::IntCounter;
-use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -17,12 +16,13 @@ use super::admission::{self, AdmissionLimits, Refused};
 use super::cache::Cache;
 use super::compile::Compiler;
 use super::imports;
+use super::places::{self, AllPlaces};
 use super::plugin::Plugin;
 use super::store::Ctx;
 use crate::clock::Ticker;
 
 /// A guest is looked at this often, and yields its thread to others then.
-const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(2);
 
 /// Bytes of a guest's stack. A guest that recurses further traps.
 const WASM_STACK: usize = 512 << 10;
@@ -56,7 +56,7 @@ pub struct Sandboxes {
 pub(super) struct Inner {
     pub(super) engine: Engine,
     pub(super) ticker: Ticker,
-    pub(super) places: Semaphore,
+    pub(super) places: AllPlaces,
 }
 
 impl Sandboxes {
@@ -65,10 +65,12 @@ impl Sandboxes {
     /// # Errors
     /// Where the system gives no address space, no thread, or no folder for the cache.
     pub fn start(options: SandboxOptions, log_lines_dropped: IntCounter) -> anyhow::Result<Self> {
-        let engine = pooling_engine(options.instances).or_else(|error| {
+        let mut instances = options.instances;
+        let engine = pooling_engine(instances).or_else(|error| {
             // Containers with a bound on address space; a pool of an eighth serves an eighth of the requests at once.
-            tracing::warn!(error = format!("{error:#}"), "no address space for {} sandboxes; trying an eighth", options.instances);
-            pooling_engine((options.instances / 8).max(1))
+            tracing::warn!(error = format!("{error:#}"), "no address space for {instances} sandboxes; trying an eighth");
+            instances = (instances / 8).max(1);
+            pooling_engine(instances)
         })?;
         let weak = engine.weak();
         let ticker = Ticker::start("bulkhead-epoch", TICK, move || {
@@ -78,7 +80,7 @@ impl Sandboxes {
         })
         .context("no thread for the epoch")?;
         let cache = Cache::open(&options.cache, fingerprint(&engine)).context("the cache of compiled components can't be opened")?;
-        let inner = Inner { engine, ticker, places: Semaphore::new(options.instances as usize) };
+        let inner = Inner { engine, ticker, places: AllPlaces::new(instances) };
         Ok(Self { inner: Arc::new(inner), compiler: Compiler::new(options.compiler), cache, admission: options.admission, log_lines_dropped })
     }
 
@@ -156,7 +158,9 @@ pub(super) fn config() -> Config {
     config
 }
 
-fn pooling_engine(instances: u32) -> anyhow::Result<Engine> {
+/// An engine for so many instances that serve, and those that are kept warm beside them.
+fn pooling_engine(serving: u32) -> anyhow::Result<Engine> {
+    let instances = serving + places::idle(serving);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances);
     // A Rust component is one core module, a Python one 38; on average there is room for eight each.

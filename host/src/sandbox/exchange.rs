@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
 use wasmtime::Store;
 use wasmtime::component::{self, ResourceAny};
 
@@ -11,7 +10,9 @@ use super::bindings::bulkhead::plugin::types as wit;
 use super::error::SandboxError;
 use super::exports::Exports;
 use super::imports::log::LogLines;
+use super::places::Places;
 use super::plugin::Transform;
+use super::pool::Pool;
 use super::store::{self, Ctx, Time};
 use crate::clock::{self, Deadline};
 use crate::payload::Payload;
@@ -56,26 +57,19 @@ pub struct Exchange<'a> {
     deadline: Deadline,
     /// Guest time that is left.
     left: Duration,
-    _place: SemaphorePermit<'a>,
+    _places: &'a Places<'a>,
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) async fn open(transform: &'a Transform, request: &RequestInfo) -> Result<Self, SandboxError> {
+    pub(super) async fn open(transform: &'a Transform, request: &RequestInfo, places: &'a Places<'a>) -> Result<Self, SandboxError> {
         let compiled = &transform.compiled;
         let limits = transform.options.limits;
-        let places = &compiled.inner.places;
-        let place = match places.try_acquire() {
-            Ok(place) => place,
-            // Waiting is bounded by the request's own time, and refused then.
-            Err(_) => tokio::time::timeout_at(request.deadline.moment().into(), places.acquire())
-                .await
-                .map_err(|_| SandboxError::Busy)?
-                .map_err(|_| SandboxError::Busy)?,
-        };
         let started = clock::now();
-        let mut instance = match transform.warm.as_ref().and_then(super::pool::Pool::take) {
+        let mut instance = match transform.warm.as_ref().and_then(Pool::take) {
             Some(mut instance) => {
-                instance.store.data_mut().log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
+                let ctx = instance.store.data_mut();
+                ctx.meter.exhausted = false;
+                ctx.log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
                 instance
             }
             None => compiled.instantiate(Arc::clone(&request.id), limits).await?,
@@ -96,7 +90,7 @@ impl<'a> Exchange<'a> {
                 .await?;
         let resource = opened?;
         let left = limits.time.saturating_sub(started.elapsed());
-        Ok(Self { transform, instance, resource, deadline: request.deadline, left, _place: place })
+        Ok(Self { transform, instance, resource, deadline: request.deadline, left, _places: places })
     }
 
     /// The way in.
@@ -128,7 +122,7 @@ impl<'a> Exchange<'a> {
         let Some(pool) = &self.transform.warm else { return Ok(()) };
         let resource = self.resource;
         self.bounded(async |_, _, store| resource.resource_drop_async(store).await).await?;
-        pool.give_back(self.instance);
+        pool.give_back(self.instance, &self.transform.compiled.inner.places);
         Ok(())
     }
 

@@ -16,12 +16,17 @@ use super::exchange::{Exchange, Instance, RequestInfo};
 use super::exports::{Exports, TRANSFORMER};
 use super::imports;
 use super::imports::log::{LogLines, LogSource};
+use super::places::{self, Places};
 use super::pool::Pool;
 use super::store::{self, Ctx, Time};
+use crate::clock::Deadline;
 use crate::tensor::Datatype;
 
 /// Bounds of a component that is tried when it is uploaded, or asked to describe itself.
 const TRIAL: Limits = Limits { time: Duration::from_secs(1), memory_bytes: 256 << 20 };
+
+/// Who deploys waits so long for a place while requests have them all. Arbitrary.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bounds of one exchange.
 #[derive(Debug, Clone, Copy)]
@@ -100,8 +105,8 @@ impl Plugin {
     /// # Errors
     /// [`SandboxError::Invalid`] with a pointer into the configuration where that makes no sense.
     pub async fn describe(&self, config: &str) -> Result<Description, SandboxError> {
-        let _place = self.0.inner.places.acquire().await.map_err(|_| SandboxError::Busy)?;
         let compiled = &self.0;
+        let _place = compiled.inner.places.take(1, Deadline::after(PATIENCE)).await?;
         let mut store = compiled.store("describe".into(), TRIAL);
         let time = Time { left: TRIAL.time, granted: TRIAL.time };
         // Through the generated bindings, which compare all types: see `exports.rs`.
@@ -204,11 +209,24 @@ impl Transform {
         &self.compiled.log.plugin
     }
 
-    /// Opens an exchange, in a fresh sandbox (or a warm one, where the manifest allows that).
+    /// Takes the places that a request needs for all of these.
+    ///
+    /// # Errors
+    /// [`SandboxError::Busy`] where none came free in time.
+    pub async fn places(transforms: &[Self], deadline: Deadline) -> Result<Option<Places<'_>>, SandboxError> {
+        match transforms {
+            [] => Ok(None),
+            // All transforms are of one host.
+            [first, ..] => Ok(Some(first.compiled.inner.places.take(places::needed(transforms), deadline).await?)),
+        }
+    }
+
+    /// Opens an exchange, in a fresh sandbox (or a warm one, where the manifest allows that), on one of the places that
+    /// the request took.
     ///
     /// # Errors
     /// See [`SandboxError`].
-    pub async fn open(&self, request: &RequestInfo) -> Result<Exchange<'_>, SandboxError> {
-        Exchange::open(self, request).await
+    pub async fn open<'a>(&'a self, request: &RequestInfo, places: &'a Places<'a>) -> Result<Exchange<'a>, SandboxError> {
+        Exchange::open(self, request, places).await
     }
 }

@@ -6,8 +6,10 @@
 //! serves a bounded number of requests, so that leaks and leftovers end.
 
 use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::exchange::Instance;
+use super::places::AllPlaces;
 
 /// Instances that are kept; more are dropped. Arbitrary: as many requests of one model at once are rare.
 const KEPT: usize = 32;
@@ -16,18 +18,29 @@ const KEPT: usize = 32;
 const USES: u32 = 1000;
 
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Instance>>);
+pub(super) struct Pool(Mutex<Vec<Idle>>);
+
+/// An instance that serves nobody, on a place for such.
+struct Idle {
+    instance: Instance,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Pool {
     pub(super) fn take(&self) -> Option<Instance> {
-        self.0.lock().pop()
+        self.0.lock().pop().map(|idle| idle.instance)
     }
 
-    pub(super) fn give_back(&self, mut instance: Instance) {
+    pub(super) fn give_back(&self, mut instance: Instance, places: &AllPlaces) {
         instance.uses += 1;
+        if instance.uses >= USES {
+            return;
+        }
+        // What is not kept is dropped without the lock.
+        let Some(place) = places.take_idle() else { return };
         let mut kept = self.0.lock();
-        if instance.uses < USES && kept.len() < KEPT {
-            kept.push(instance);
+        if kept.len() < KEPT {
+            kept.push(Idle { instance, _place: place });
         }
     }
 }

@@ -60,28 +60,28 @@ fn cases() -> Result<Vec<Case>> {
             title: "no plugin, tensors in and out",
             request: host("plain", JSON, TENSORS.as_bytes()),
             against: vec![Against { same: true, rate: Some(Target::AtLeast(0.8)), ..tensors(1.25) }],
-            requests: (10_000, 30_000),
+            requests: (4_000, 8_000),
         },
         Case {
             row: Row::Iris,
             title: "`tabular` + `classify`, fresh sandboxes",
             request: host("iris", JSON, RECORD.as_bytes()),
             against: vec![tensors(2.5), record()],
-            requests: (5_000, 15_000),
+            requests: (2_000, 4_000),
         },
         Case {
             row: Row::IrisWarm,
             title: "`tabular` + `classify`, warm reuse",
             request: host("iris-warm", JSON, RECORD.as_bytes()),
             against: vec![tensors(1.6), record()],
-            requests: (5_000, 15_000),
+            requests: (2_000, 4_000),
         },
         Case {
             row: Row::Jpeg,
             title: "640×480 JPEG, `image` + `classify`, fresh sandboxes",
             request: host("digits", JPEG, &jpeg),
             against: vec![against("/jpeg", JPEG, &jpeg, true, Some(1.6))],
-            requests: (150, 300),
+            requests: (50, 100),
         },
     ])
 }
@@ -186,13 +186,13 @@ impl Side {
 }
 
 async fn compare(options: &Options, case: &Case, connections: usize, host: &Server, reference: &Server) -> Result<Vec<Compared>> {
-    let requests = if connections == 1 { case.requests.0 } else { case.requests.1 } / if options.quick { 4 } else { 1 };
+    let requests = if connections == 1 { case.requests.0 } else { case.requests.1 };
     let mut sides = vec![(host, Load::open(host.address, connections, &case.request).await?, Side::default())];
     for against in &case.against {
         sides.push((reference, Load::open(reference.address, connections, &against.request).await?, Side::default()));
     }
     for (_, load, _) in &mut sides {
-        load.round(requests / 2).await?;
+        load.round(requests).await?;
     }
     for round in 0..options.rounds() {
         // Forwards and backwards in turn, so that a drift of the machine favours nobody.

@@ -19,7 +19,7 @@ mod stats;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use report::Report;
@@ -85,9 +85,10 @@ impl Options {
         self.only.is_empty() || self.only.contains(&row)
     }
 
-    /// Of each comparison; a median needs an odd number.
+    /// Of each comparison; a median needs an odd number. Many short rounds rather than few long ones: a disturbance then
+    /// spoils single pairs, which the median passes over.
     fn rounds(&self) -> usize {
-        if self.quick { 3 } else { 9 }
+        if self.quick { 7 } else { 31 }
     }
 
     fn plugin(&self, name: &str) -> PathBuf {
@@ -108,16 +109,25 @@ fn main() -> Result<()> {
     // take processor time from what is measured.
     let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    runtime.block_on(cases::run(&options, &mut report))?;
+    runtime.block_on(until_told_to_stop(cases::run(&options, &mut report)))?;
     if options.wants(Row::Sandbox) {
         sandbox::run(&options, &mut report)?;
     }
-    runtime.block_on(life::run(&options, &mut report))?;
+    runtime.block_on(until_told_to_stop(life::run(&options, &mut report)))?;
     write!(std::io::stdout().lock(), "{}", report.markdown())?;
     if let Some(path) = &options.json {
         std::fs::write(path, report.json()?).with_context(|| format!("`{}` can't be written", path.display()))?;
     }
     Ok(())
+}
+
+/// Ends the servers with the bench, not only when the terminal tells all of them.
+async fn until_told_to_stop(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = terminate.recv() => bail!("the bench was told to stop"),
+    }
 }
 
 fn there(path: &Path) -> Result<()> {

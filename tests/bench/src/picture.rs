@@ -11,7 +11,7 @@ const HEIGHT: u16 = 480;
 const QUALITY: u8 = 85;
 
 /// Sizes of the noise in pixels, and how strong each is: finer is weaker, as in nature.
-const NOISE: [(f32, f32); 5] = [(128.0, 48.0), (48.0, 28.0), (16.0, 16.0), (5.0, 9.0), (1.5, 6.0)];
+const NOISE: [(f32, f32); 5] = [(128.0, 48.0), (48.0, 28.0), (16.0, 20.0), (5.0, 18.0), (2.0, 16.0)];
 
 /// The encoded picture; always the same bytes.
 pub(crate) fn jpeg() -> Result<Vec<u8>> {

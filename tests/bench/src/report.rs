@@ -85,7 +85,7 @@ impl Report {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// Tables of ratios; in brackets the lowest and the highest of the rounds.
+    /// Tables of ratios; in brackets the quartiles of the rounds.
     pub(crate) fn markdown(&self) -> String {
         let mut out = String::new();
         let Machine { processor, cores, memory_gib, system, versions } = &self.machine;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What several rounds gave.
+/// What several rounds gave: half of them lie between `low` and `high`, the quartiles. Extremes would tell of the other
+/// users of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -18,7 +19,7 @@ impl Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
-        Self { median: at(values.len() / 2), low: at(0), high: at(values.len().saturating_sub(1)) }
+        Self { median: at(values.len() / 2), low: at(values.len() / 4), high: at(values.len() * 3 / 4) }
     }
 }
 
@@ -53,6 +54,13 @@ pub(crate) fn percentile(latencies: &mut [Duration], share: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_the_values_lie_within_the_spread() {
+        assert_eq!(Spread::of([9.0, 1.0, 5.0, 4.0, 6.0]), Spread { median: 5.0, low: 4.0, high: 6.0 });
+        assert_eq!(Spread::of([7.0]), Spread { median: 7.0, low: 7.0, high: 7.0 });
+        assert!(Spread::of([]).median.is_nan());
+    }
 
     #[test]
     fn ratios_are_taken_pair_by_pair() {

@@ -1,6 +1,6 @@
 //! Facts of a request, taken out and checked before a handler starts.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -38,7 +38,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Ok(Self { tenant: TenantId::default_tenant() })
+        static DEFAULT: LazyLock<TenantId> = LazyLock::new(TenantId::default_tenant);
+        Ok(Self { tenant: DEFAULT.clone() })
     }
 }
 

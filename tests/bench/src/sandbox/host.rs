@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
 use bulkhead::sandbox::{AdmissionLimits, Limits, RequestInfo, SandboxOptions, Sandboxes, Transform, TransformOptions};
@@ -50,7 +50,8 @@ impl Loop {
                 headers: Vec::new(),
                 deadline: Deadline::after(Duration::from_secs(60)),
             };
-            let mut exchange = self.transform.open(&request).await?;
+            let places = Transform::places(std::slice::from_ref(&self.transform), request.deadline).await?.context("no places")?;
+            let mut exchange = self.transform.open(&request, &places).await?;
             match self.call {
                 Call::Before(record) => drop(exchange.before(Payload::Json(record.to_owned())).await?),
                 Call::After(name, values) => {

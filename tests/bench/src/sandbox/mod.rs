@@ -14,9 +14,6 @@ use crate::{Options, deploy, progress};
 /// Cycles of one round.
 const CYCLES: usize = 400;
 
-/// Rounds for each of the rounds of other comparisons: these are short.
-const ROUNDS_FACTOR: usize = 3;
-
 /// What a cycle calls.
 pub(crate) struct Trial {
     plugin: &'static str,
@@ -65,7 +62,7 @@ async fn compare(options: &Options, trial: &Trial) -> Result<Ratio> {
     host.cycles(CYCLES).await?;
     raw.cycles(CYCLES).await.map_err(plain)?;
     let (mut of_host, mut of_raw) = (Vec::new(), Vec::new());
-    for round in 0..options.rounds() * ROUNDS_FACTOR {
+    for round in 0..options.rounds() {
         if round % 2 == 0 {
             of_host.push(timed(host.cycles(CYCLES)).await?);
             of_raw.push(timed(async { raw.cycles(CYCLES).await.map_err(plain) }).await?);

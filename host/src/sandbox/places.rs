@@ -1,0 +1,101 @@
+//! How many sandboxes there are at one time, and who may have one.
+//!
+//! A request takes the places of all sandboxes that it will hold at one time together, before it opens the first: were
+//! it to take them one by one, requests that hold one and wait for another could stop each other for good.
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use std::sync::Arc;
+
+use super::error::SandboxError;
+use super::plugin::Transform;
+use crate::clock::Deadline;
+
+/// All places.
+pub(super) struct AllPlaces {
+    serving: Semaphore,
+    count: u32,
+    idle: Arc<Semaphore>,
+}
+
+impl AllPlaces {
+    /// Places for `count` sandboxes that serve.
+    pub(super) fn new(count: u32) -> Self {
+        Self { serving: Semaphore::new(count as usize), count, idle: Arc::new(Semaphore::new(idle(count) as usize)) }
+    }
+
+    /// Waits for `count` places at most until the deadline.
+    pub(super) async fn take(&self, count: u32, deadline: Deadline) -> Result<Places<'_>, SandboxError> {
+        // More than there are would never come free.
+        let count = count.min(self.count);
+        if let Ok(permit) = self.serving.try_acquire_many(count) {
+            return Ok(Places { _permit: permit });
+        }
+        let permit = tokio::time::timeout_at(deadline.moment().into(), self.serving.acquire_many(count)).await;
+        Ok(Places { _permit: permit.map_err(|_| SandboxError::Busy)?.map_err(|_| SandboxError::Busy)? })
+    }
+
+    /// A place for an instance that is kept warm while it serves nobody; none where there are enough of them.
+    pub(super) fn take_idle(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.idle).try_acquire_owned().ok()
+    }
+}
+
+/// Instances that may be kept warm beside `serving` ones. Arbitrary: half as many again.
+pub(super) fn idle(serving: u32) -> u32 {
+    serving / 2
+}
+
+/// Places for all sandboxes that a request holds at one time; given back when this is dropped.
+pub struct Places<'a> {
+    _permit: SemaphorePermit<'a>,
+}
+
+/// What transforms need at one time: those that stay open while the model runs, and one that comes and goes.
+pub(super) fn needed(transforms: &[Transform]) -> u32 {
+    let mut stay = 0;
+    let mut passing = 0;
+    for transform in transforms {
+        match (transform.description().before, transform.description().after) {
+            (true, true) => stay += 1,
+            (false, false) => {}
+            _ => passing = 1,
+        }
+    }
+    stay + passing
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn places_are_taken_together_or_not_at_all() {
+        let all = AllPlaces::new(3);
+        let soon = || Deadline::after(Duration::from_millis(10));
+        let two = all.take(2, soon()).await.unwrap();
+        assert!(matches!(all.take(2, soon()).await, Err(SandboxError::Busy)));
+        let one = all.take(1, soon()).await.unwrap();
+        drop(two);
+        let _two = all.take(2, soon()).await.unwrap();
+        drop(one);
+    }
+
+    #[tokio::test]
+    async fn a_wish_for_more_than_there_are_is_cut_to_all() {
+        let all = AllPlaces::new(2);
+        let _all = all.take(8, Deadline::after(Duration::from_secs(1))).await.unwrap();
+        assert!(all.serving.try_acquire().is_err());
+    }
+
+    #[test]
+    fn idle_places_run_out() {
+        let all = AllPlaces::new(2);
+        let idle = all.take_idle();
+        assert!(idle.is_some() && all.take_idle().is_none());
+        drop(idle);
+        assert!(all.take_idle().is_some());
+    }
+}
