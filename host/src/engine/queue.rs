@@ -51,6 +51,10 @@ impl Queue {
             return Err(RunError::Stopped);
         }
         if state.entries.len() >= self.max {
+            // Those whose caller has gone take no place from one who is there.
+            state.entries.retain(|entry| !entry.reply.is_closed());
+        }
+        if state.entries.len() >= self.max {
             return Err(RunError::Overloaded { waiting: state.entries.len() });
         }
         state.entries.push_back(entry);
@@ -103,5 +107,43 @@ impl Queue {
         }
         drop(state);
         self.arrived.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> (Entry, oneshot::Receiver<Result<Ran, RunError>>) {
+        let (reply, answer) = oneshot::channel();
+        let deadline = Deadline::after(std::time::Duration::from_secs(60));
+        (Entry { run: 1, inputs: Vec::new(), since: clock::now(), deadline, reply }, answer)
+    }
+
+    #[test]
+    fn a_full_queue_refuses_but_not_for_those_who_have_gone() {
+        let queue = Queue::new(2);
+        let (first, stays) = entry();
+        let (second, goes) = entry();
+        queue.push(first).unwrap();
+        queue.push(second).unwrap();
+        assert!(matches!(queue.push(entry().0), Err(RunError::Overloaded { waiting: 2 })));
+        drop(goes);
+        let (third, _waits) = entry();
+        queue.push(third).unwrap();
+        assert!(matches!(queue.push(entry().0), Err(RunError::Overloaded { waiting: 2 })));
+        drop(stays);
+    }
+
+    #[test]
+    fn a_closed_queue_tells_those_who_wait() {
+        let queue = Queue::new(2);
+        let (waiting, mut answer) = entry();
+        queue.push(waiting).unwrap();
+        queue.close();
+        assert!(matches!(answer.try_recv(), Ok(Err(RunError::Stopped))));
+        assert!(matches!(queue.push(entry().0), Err(RunError::Stopped)));
+        let limits = Limits { max_rows: 1, max_delay: std::time::Duration::ZERO };
+        assert!(queue.pop(limits).is_none());
     }
 }
