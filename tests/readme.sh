@@ -5,11 +5,19 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 host=
+# The whole group: make, the script and the host.
+stop() {
+    [ -n "$host" ] || return 0
+    kill -TERM -- "-$host" 2>/dev/null || true
+    for _ in $(seq 300); do
+        kill -0 -- "-$host" 2>/dev/null || break
+        sleep 0.1
+    done
+    wait "$host" 2>/dev/null || true
+    host=
+}
 cleanup() {
-    if [ -n "$host" ]; then
-        kill -TERM "$host" 2>/dev/null || true
-        wait "$host" 2>/dev/null || true
-    fi
+    stop
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -45,8 +53,5 @@ bash "$rest" >"$work/rest.log" 2>&1 || fail "a command failed"
 grep -q '"label":"7"' "$work/rest.log" || fail "digits did not answer 7"
 grep -q '"label":"setosa"' "$work/rest.log" || fail "iris did not answer setosa"
 grep -Eq '"score":(0\.[0-9]{1,2}|1(\.0)?)[,}]' "$work/rest.log" || fail "the first plugin did not round the answer"
-# The whole group: make, the script and the host.
-kill -TERM -- "-$host" 2>/dev/null || true
-wait "$host" 2>/dev/null || true
-host=
+stop
 echo "README: every command ran"

@@ -8,6 +8,11 @@ shift
 demo=$(cd "$(dirname "$0")" && pwd)
 url=${BULKHEAD_URL:-http://127.0.0.1:8000}
 
+if curl -s -o /dev/null "$url"; then
+    echo "something already serves at $url: stop it first" >&2
+    exit 1
+fi
+
 "$bulkhead" serve --config "$demo/bulkhead.toml" "$@" &
 host=$!
 trap 'kill "$host" 2>/dev/null; wait "$host"' INT TERM EXIT
@@ -17,6 +22,7 @@ for _ in $(seq 600); do
     if ! kill -0 "$host" 2>/dev/null; then wait "$host"; fi
     sleep 0.1
 done
+curl -sf "$url/health/ready" >/dev/null || { echo "the host did not become ready" >&2; exit 1; }
 
 sample="$demo/digits/samples/7.png"
 printf '\n$ curl -H "Content-Type: image/png" --data-binary @%s %s/v1/models/digits/predict\n' \

@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# Installs the test runner, cargo-nextest, from source where it is missing.
+# Installs what testing needs beside cargo: the formatter and the linter, which rustup's minimal profile lacks, and the
+# test runner, cargo-nextest, from source.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+for component in rustfmt clippy; do
+  tool=cargo-${component/rustfmt/fmt}
+  command -v "$tool" >/dev/null || rustup component add "$component" >&2 || die "no $tool found; install Rust's $component"
+done
 
 if ! command -v cargo-nextest >/dev/null && [ ! -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo-nextest" ]; then
   command -v cargo >/dev/null || die "no cargo found; install Rust with rustup"

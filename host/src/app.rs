@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_registry::{Artifacts, SqliteStore, Store, TenantId, garbage};
@@ -18,6 +19,14 @@ use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
 
+/// What has stopped: probes are answered for as long as requests are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    Not,
+    Service,
+    Probes,
+}
+
 /// Serves until the process is told to stop.
 ///
 /// # Errors
@@ -29,26 +38,27 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let (address, admin_address) = (public.local_addr()?, admin.local_addr()?);
     let app = build(&config).await?;
 
-    let (stop, stopped) = watch::channel(false);
-    let until_stopped = || {
+    let (stop, stopped) = watch::channel(Stop::Not);
+    let until = |stop: Stop| {
         let mut stopped = stopped.clone();
         async move {
             // The sender lives as long as this function.
-            let _ = stopped.wait_for(|stop| *stop).await;
+            let _ = stopped.wait_for(|now| *now >= stop).await;
         }
     };
     let drain = config.http.drain_timeout;
-    let probes = tokio::spawn(api::serve(admin, api::admin(Arc::clone(&app)), until_stopped(), drain));
-    let service = tokio::spawn(api::serve(public, api::public(Arc::clone(&app)), until_stopped(), drain));
+    let probes = tokio::spawn(api::serve(admin, api::admin(Arc::clone(&app)), until(Stop::Probes), Duration::ZERO));
+    let service = tokio::spawn(api::serve(public, api::public(Arc::clone(&app)), until(Stop::Service), drain));
     tracing::info!(%address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
 
     let starting = tokio::spawn(start(Arc::clone(&app), config));
     told_to_stop().await?;
     tracing::info!("the host was told to stop: requests under way are answered first");
     app.life.stopping();
-    stop.send_replace(true);
+    stop.send_replace(Stop::Service);
     starting.abort();
     service.await.context("the listener failed")?;
+    stop.send_replace(Stop::Probes);
     probes.await.context("the admin listener failed")?;
     tracing::info!("the host has stopped");
     Ok(())
@@ -73,7 +83,8 @@ async fn build(config: &Config) -> anyhow::Result<App> {
             instances: config.sandbox.instances,
             cache: data.join("cache").join("components"),
             admission: AdmissionLimits { component_bytes: config.http.max_plugin_bytes, ..AdmissionLimits::default() },
-            compiler: std::env::current_exe().context("this program can't find itself")?,
+            // This very program, also after the file it was started from was replaced by another build.
+            compiler: PathBuf::from("/proc/self/exe"),
         },
         metrics.plugin_log_lines_dropped.clone(),
     )?;

@@ -173,6 +173,7 @@ impl From<LoaderError> for ApiError {
                     Refused::Import(_) => IMPORT_NOT_GRANTED,
                     Refused::Compile(_) => COMPILE_FAILED,
                     Refused::Smoke(_) => START_FAILED,
+                    Refused::Busy => OVERLOADED,
                     Refused::Host(_) => INTERNAL,
                 },
                 message,
@@ -181,6 +182,7 @@ impl From<LoaderError> for ApiError {
             LoaderError::Model(_) => Self::new(INVALID_MODEL, message),
             LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
+            LoaderError::Config { source: SandboxError::Busy, .. } => Self::new(OVERLOADED, message),
             LoaderError::Config { at, source, .. } => {
                 let pointer = match source {
                     SandboxError::Invalid { pointer, .. } => pointer,

@@ -25,7 +25,7 @@ async fn live() -> Json<Value> {
 }
 
 async fn startup(State(app): State<App>) -> Response {
-    if app.life.started.load(Ordering::Acquire) {
+    if app.life.has_started() {
         Json(json!({ "status": "started" })).into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "starting" }))).into_response()
@@ -35,7 +35,7 @@ async fn startup(State(app): State<App>) -> Response {
 /// Ready once everything that can be loaded is, until the host is told to stop. What could not be loaded is named, and
 /// keeps nobody from being served.
 async fn ready(State(app): State<App>) -> Response {
-    let status = if !app.life.started.load(Ordering::Acquire) {
+    let status = if !app.life.has_started() {
         "starting"
     } else if app.life.stopping.load(Ordering::Acquire) {
         "stopping"

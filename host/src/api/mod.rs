@@ -24,7 +24,7 @@ pub use router::{admin, public};
 pub use serve::{bind, serve};
 
 use crate::config::Http;
-use crate::loader::{Loader, Problem};
+use crate::loader::{Loader, LoaderError, Problem};
 use crate::telemetry::metrics::Metrics;
 
 /// What handlers work with; cheap to clone.
@@ -46,6 +46,13 @@ pub struct AppState {
     pub lock: std::fs::File,
 }
 
+/// Runs a change to its end on a task of its own: a client that goes away must not leave one half done, with the
+/// registry saying one thing and the table of what answers another.
+async fn to_its_end<T: Send + 'static>(change: impl Future<Output = Result<T, LoaderError>> + Send + 'static) -> Result<T, error::ApiError> {
+    let done = tokio::spawn(change).await.map_err(|error| error::ApiError::internal(error.to_string()))?;
+    Ok(done?)
+}
+
 /// Where the host is between start and stop.
 #[derive(Default)]
 pub struct Life {
@@ -59,6 +66,10 @@ impl Life {
     pub fn started(&self, problems: Vec<Problem>) {
         *self.problems.write() = problems;
         self.started.store(true, Ordering::Release);
+    }
+
+    fn has_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
     }
 
     /// No new work is wanted.

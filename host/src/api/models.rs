@@ -1,7 +1,7 @@
 //! Models: listed, described, promoted, rolled back.
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::{Json, Router, routing};
 use bulkhead_registry::{ModelFilter, ModelName, ModelRecord, ModelRef, Page, Runtime, Stage};
 use serde::Deserialize;
@@ -10,13 +10,16 @@ use utoipa::ToSchema;
 use super::document::{ChangeDocument, List, ModelDocument, PromotionDocument};
 use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Asked, Caller, FromPath as _, Named, Paging, RawVersion};
-use super::{App, AppState};
+use super::{App, AppState, to_its_end};
+
+/// Bytes of the body that names a version to promote. Arbitrary.
+const PROMOTE_BYTES: usize = 64 << 10;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/models", routing::get(list))
         .route("/v1/models/{name}", routing::get(get))
-        .route("/v1/models/{name}/promote", routing::post(promote))
+        .route("/v1/models/{name}/promote", routing::post(promote).layer(DefaultBodyLimit::max(PROMOTE_BYTES)))
         .route("/v1/models/{name}/rollback", routing::post(rollback))
         .route("/v1/models/{name}/history", routing::get(history))
 }
@@ -105,7 +108,8 @@ pub(super) async fn promote(
 ) -> Result<Json<ChangeDocument>, ApiError> {
     let Json(wanted) = body.map_err(|error| ApiError::new(INVALID_INPUT, format!("expected `{{\"version\": \"1.0.0\"}}`: {}", error.body_text())))?;
     let model = ModelRef::from_path(RawVersion::new(name.as_str(), &wanted.version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
-    let promoted = app.loader.promote(&caller.tenant, &model).await?;
+    let (loader, tenant) = (app.loader.clone(), caller.tenant);
+    let promoted = to_its_end(async move { loader.promote(&tenant, &model).await }).await?;
     Ok(Json(ChangeDocument {
         model: name.to_string(),
         production: promoted.to.to_string(),
@@ -118,7 +122,8 @@ pub(super) async fn promote(
 #[utoipa::path(post, path = "/v1/models/{name}/rollback", tag = "models", params(("name" = String, Path)),
     responses((status = 200, body = ChangeDocument), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn rollback(State(app): State<App>, caller: Caller, Named(name): Named<ModelName>) -> Result<Json<ChangeDocument>, ApiError> {
-    let (from, to) = app.loader.roll_back(&caller.tenant, &name).await?;
+    let (loader, tenant, model) = (app.loader.clone(), caller.tenant, name.clone());
+    let (from, to) = to_its_end(async move { loader.roll_back(&tenant, &model).await }).await?;
     Ok(Json(ChangeDocument { model: name.to_string(), production: to.to_string(), from: Some(from.to_string()), changed: true }))
 }
 

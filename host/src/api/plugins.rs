@@ -6,11 +6,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Json, Router, routing};
 use bulkhead_registry::{Page, PluginName, PluginRef};
 
-use super::App;
 use super::document::{List, PluginDocument};
 use super::error::{ApiError, ErrorBody, NOT_FOUND};
 use super::extract::{Asked, Caller, Named, Paging};
 use super::upload;
+use super::{App, to_its_end};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -32,7 +32,8 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<(StatusCode, Json<PluginDocument>), ApiError> {
     let bytes = upload::whole("a plugin", &headers, body, app.http.max_plugin_bytes).await?;
-    let (record, new) = app.loader.add_plugin(&caller.tenant, plugin, bytes.into()).await?;
+    let loader = app.loader.clone();
+    let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes.into()).await }).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(record.into())))
 }
 
@@ -68,6 +69,7 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Named(plugin): N
 #[utoipa::path(delete, path = "/v1/plugins/{name}/versions/{version}", tag = "plugins", params(("name" = String, Path), ("version" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(plugin): Named<PluginRef>) -> Result<StatusCode, ApiError> {
-    app.loader.delete_plugin(&caller.tenant, &plugin).await?;
+    let loader = app.loader.clone();
+    to_its_end(async move { loader.delete_plugin(&caller.tenant, &plugin).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

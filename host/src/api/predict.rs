@@ -10,9 +10,10 @@ use axum::routing;
 use bulkhead_registry::{ModelName, ModelRef};
 
 use super::App;
-use super::error::{ApiError, INVALID_INPUT, OVERLOADED};
+use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLOADED};
 use super::extract::{Caller, Context, FromPath as _, RawVersion};
 use super::upload;
+use crate::loader::LoaderError;
 use crate::payload::Payload;
 use crate::predict::{self, Missing, Reply, Slot, Variant};
 use crate::sandbox::RequestInfo;
@@ -54,14 +55,21 @@ async fn answer(app: &App, caller: Caller, context: Context, name: &str, version
     let _place = app.in_flight.try_acquire().map_err(|_| {
         ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight))
     })?;
-    let (slot, variant) = pick(app, &caller, name, version).await?;
-    let body = upload::whole("the body of a predict request", &headers, body, app.http.max_body_bytes).await?;
+    let deadline = predict::deadline(app.http.request_timeout, context.arrived);
+    // A sender that stalls holds its place no longer than one whose model is slow.
+    let read = async {
+        let picked = pick(app, &caller, name, version).await?;
+        let body = upload::whole("the body of a predict request", &headers, body, app.http.max_body_bytes).await?;
+        Ok::<_, ApiError>((picked, body))
+    };
+    let too_late = |_| ApiError::new(DEADLINE_EXCEEDED, "the request was not there in whole, or its version not in memory, in time");
+    let ((slot, variant), body) = tokio::time::timeout_at(deadline.moment().into(), read).await.map_err(too_late)??;
     let request = RequestInfo {
         id: context.request_id,
         model: slot.model().clone(),
         version: slot.version().clone(),
         headers: let_through(&slot, &headers),
-        deadline: predict::deadline(app.http.request_timeout, context.arrived),
+        deadline,
     };
     let reply = predict::run(&slot, &request, payload(&headers, body.into())?).await?;
     respond(&slot, variant, reply)
@@ -73,8 +81,16 @@ async fn pick(app: &App, caller: &Caller, name: &str, version: Option<&str>) -> 
     match app.loader.slots().pick(tenant, name, version) {
         Err(Missing::Unloaded(name, version)) => {
             let model = ModelRef::from_path(RawVersion::new(&name, &version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
-            app.loader.wake(&caller.tenant, &model).await?;
+            match app.loader.wake(&caller.tenant, &model).await {
+                Err(error @ LoaderError::NotFound(_)) => return Err(error.into()),
+                Err(error) => return Err(ApiError::new(NOT_READY, format!("version `{version}` of model `{name}` could not be loaded: {error}"))),
+                Ok(()) => {}
+            }
             Ok(app.loader.slots().pick(tenant, ModelName::as_str(&model.name), Some(&version))?)
+        }
+        // What is not there yet may still be on its way.
+        Err(missing @ (Missing::Model(_) | Missing::Version(..))) if !app.life.has_started() => {
+            Err(ApiError::new(NOT_READY, format!("{missing}, so far: the host is starting")))
         }
         other => Ok(other?),
     }

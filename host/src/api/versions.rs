@@ -7,12 +7,12 @@ use axum::{Json, Router, routing};
 use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef};
 use serde::Deserialize;
 
-use super::App;
 use super::document::{List, VersionDocument};
 use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND, UNSUPPORTED_MEDIA_TYPE};
 use super::extract::{Asked, Caller, Named};
 use super::models::Filter;
 use super::upload;
+use super::{App, to_its_end};
 use crate::loader::{LoaderError, NewVersion};
 use crate::predict::State as VersionState;
 
@@ -82,10 +82,8 @@ pub(super) async fn put(
         upload: artifact.ok_or_else(|| lacks("model"))?,
         staging,
     };
-    // On a task of its own: a client that goes away does not leave an upload half put in place.
     let loader = app.loader.clone();
-    let added = tokio::spawn(async move { loader.add_version(new).await }).await.map_err(|error| ApiError::internal(error.to_string()))?;
-    let (record, created) = added?;
+    let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
     let state = app.loader.slots().state(&caller.tenant, &model);
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(VersionDocument::new(record, state.as_ref()))))
 }
@@ -136,6 +134,7 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Named(model): Na
 #[utoipa::path(delete, path = "/v1/models/{name}/versions/{version}", tag = "models", params(("name" = String, Path), ("version" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(model): Named<ModelRef>) -> Result<StatusCode, ApiError> {
-    app.loader.delete_version(&caller.tenant, &model).await?;
+    let loader = app.loader.clone();
+    to_its_end(async move { loader.delete_version(&caller.tenant, &model).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

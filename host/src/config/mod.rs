@@ -118,7 +118,9 @@ impl Config {
             Some(path) => std::fs::read_to_string(path).map_err(|error| Mistakes(vec![format!("`{}` can't be read: {error}", path.display())]))?,
             None => String::new(),
         };
-        Self::parse(&text, &folder, flags, std::env::vars())
+        // Those that are no text can't be ours.
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::parse(&text, &folder, flags, variables)
     }
 
     fn parse(text: &str, folder: &Path, flags: Flags, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Mistakes> {

@@ -31,6 +31,9 @@ const INLINE_BELOW: Duration = Duration::from_micros(200);
 /// An inline run is ended when it has lasted this long: a hundred times the mean that let it run inline.
 const INLINE_AT_MOST: Duration = Duration::from_millis(20);
 
+/// An inline run waits so long for a session before it queues instead. Arbitrary: some inline runs of others.
+const INLINE_WAIT: Duration = Duration::from_millis(1);
+
 /// Runs of the trial; the shortest counts, the first pays for first touches.
 const TRIALS: usize = 3;
 
@@ -164,10 +167,11 @@ impl Model {
         Ok(())
     }
 
-    /// Runs on this thread; gives the inputs back where the run was ended because it lasted too long.
+    /// Runs on this thread; gives the inputs back where no session is free, or the run was ended because it lasted too
+    /// long.
     fn run_inline(&self, inputs: Vec<Tensor>, deadline: Deadline) -> Result<Result<Ran, RunError>, Vec<Tensor>> {
         let arrived = clock::now();
-        let (at, mut session) = self.shared.any_session();
+        let Some((at, mut session)) = self.shared.any_session() else { return Err(inputs) };
         let watch = &self.watches[at];
         let start = clock::now();
         let longest = start + INLINE_AT_MOST;
@@ -247,14 +251,15 @@ impl Runner for Model {
 }
 
 impl Shared {
-    /// A session that is free, or else the first to become so: inline runs are short.
-    fn any_session(&self) -> (usize, MutexGuard<'_, Box<dyn Backend>>) {
+    /// A session that is free, or else the first, if it becomes so at once: other inline runs are short, but a run on
+    /// its owner's thread may last.
+    fn any_session(&self) -> Option<(usize, MutexGuard<'_, Box<dyn Backend>>)> {
         for (at, session) in self.sessions.iter().enumerate() {
             if let Some(session) = session.try_lock() {
-                return (at, session);
+                return Some((at, session));
             }
         }
-        (0, self.sessions[0].lock())
+        Some((0, self.sessions[0].try_lock_for(INLINE_WAIT)?))
     }
 
     fn work(&self, at: usize, watch: &Watch) {

@@ -4,12 +4,16 @@
 use std::sync::Arc;
 
 use bulkhead_registry::{Manifest, ModelRef, PluginRef, Stage, TenantId, VersionRecord};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Loader, LoaderError, NewVersion};
 use crate::config::{DeployModel, DeployPlugin};
 use crate::predict::State;
+
+/// Bytes of an artifact that are in memory at one time.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Something that is not as the configuration or the registry says.
 #[derive(Debug, Clone)]
@@ -41,6 +45,15 @@ impl Loader {
     }
 
     async fn restore_one(&self, record: VersionRecord) -> Option<Problem> {
+        // The host serves while it starts: what was changed since the list was read is as it is now.
+        let _turn = self.turn(&record.tenant, record.model.name.as_str()).await;
+        let record = match self.store().version(&record.tenant, &record.model).await {
+            Ok(record) => record?,
+            Err(error) => return Some(Problem { what: format!("model {}", record.model), why: error.to_string() }),
+        };
+        if matches!(self.slots().state(&record.tenant, &record.model), Some(State::Ready(_))) {
+            return None;
+        }
         if record.stage == Stage::Archived {
             self.slots().set(&record.tenant, &record.model, State::Unloaded);
             return None;
@@ -95,9 +108,13 @@ impl Loader {
             let text = tokio::fs::read_to_string(&model.manifest).await.map_err(|error| unreadable(&model.manifest, error))?;
             let json = model.manifest.extension().is_some_and(|extension| extension == "json");
             let manifest = if json { Manifest::from_json(&text) } else { Manifest::from_toml(&text) }.map_err(readable)?;
-            let bytes = tokio::fs::read(&model.file).await.map_err(|error| unreadable(&model.file, error))?;
+            let mut file = tokio::fs::File::open(&model.file).await.map_err(|error| unreadable(&model.file, error))?;
             let mut upload = self.artifacts().begin(u64::MAX).await.map_err(readable)?;
-            upload.write(&bytes).await.map_err(readable)?;
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            while file.read_buf(&mut piece).await.map_err(|error| unreadable(&model.file, error))? > 0 {
+                upload.write(&piece).await.map_err(readable)?;
+                piece.clear();
+            }
             let new = NewVersion { tenant: tenant.clone(), model: reference.clone(), manifest, upload, staging: false };
             self.add_version(new).await.map_err(readable)
         }

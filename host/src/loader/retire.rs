@@ -58,7 +58,11 @@ impl Loader {
                 let now = slot.metrics().answers();
                 drop(slot);
                 let before = answers.insert((tenant.clone(), model.clone()), now);
-                if before == Some(now) && self.is_archived(&tenant, &model).await {
+                if before != Some(now) {
+                    continue;
+                }
+                let _turn = self.turn(&tenant, model.name.as_str()).await;
+                if self.is_archived(&tenant, &model).await {
                     self.archive(&tenant, model);
                 }
             }

@@ -37,8 +37,10 @@ impl Loader {
         let stored = upload.finish().await?;
         let outcome = self.try_and_record(&tenant, &model, manifest, &stored, staging).await;
         drop(recording);
-        if outcome.is_err() {
-            self.drop_unused(&stored.digest).await?;
+        if outcome.is_err()
+            && let Err(error) = self.drop_unused(&stored.digest).await
+        {
+            tracing::warn!(%error, "the artifact of a refused upload stays until the next start");
         }
         outcome
     }

@@ -50,6 +50,9 @@ pub enum Refused {
     /// It was compiled, and failed when it was first started.
     #[error("the component failed when it was first started: {0}")]
     Smoke(String),
+    /// All sandboxes were taken for so long that it could not be tried.
+    #[error("all sandboxes are taken; try again in a moment")]
+    Busy,
     /// The host's own fault.
     #[error("{0}")]
     Host(String),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use bulkhead_registry::Digest;
@@ -68,9 +68,11 @@ fn key(path: &Path) -> io::Result<[u8; 32]> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 32];
             io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut key)?;
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            // Whole or not at all, and for this user only, which is how temporary files are made.
+            let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
             file.write_all(&key)?;
-            file.sync_all()?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
             Ok(key)
         }
         Err(error) => Err(error),

@@ -96,6 +96,7 @@ impl Plugin {
         match self.describe("{}").await {
             // A plugin may well ask for configuration that the smoke run does not have.
             Ok(_) | Err(SandboxError::Invalid { .. } | SandboxError::Unavailable(_) | SandboxError::Internal(_)) => Ok(()),
+            Err(SandboxError::Busy) => Err(Refused::Busy),
             Err(error) => Err(Refused::Smoke(error.to_string())),
         }
     }
