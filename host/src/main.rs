@@ -29,7 +29,11 @@ enum Command {
     Serve(Serve),
     /// Compile a component from standard input to standard output; the host runs this itself.
     #[command(name = sandbox::compile::SUBCOMMAND, hide = true)]
-    CompileComponent,
+    CompileComponent {
+        /// Make it a component that is configured: so many bytes of configuration come before it.
+        #[arg(long)]
+        config_bytes: Option<usize>,
+    },
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -54,8 +58,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Serve(flags) => serve(flags),
-        Command::CompileComponent => {
-            return match sandbox::compile::run_compiler() {
+        Command::CompileComponent { config_bytes } => {
+            return match sandbox::compile::run_compiler(config_bytes) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(message) => {
                     say(&message);

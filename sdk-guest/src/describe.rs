@@ -99,6 +99,12 @@ impl Description {
     }
 }
 
+impl From<Description> for wit::Description {
+    fn from(description: Description) -> Self {
+        description.0
+    }
+}
+
 fn signature(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSignature {
     TensorSignature { name: name.to_owned(), datatype, shape: shape.to_vec() }
 }

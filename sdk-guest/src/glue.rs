@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::thread::LocalKey;
 
 use crate::bindings::bulkhead::plugin::types as wit;
 use crate::bindings::exports::bulkhead::plugin::transformer as export;
@@ -15,17 +16,34 @@ pub struct Component<T>(PhantomData<T>);
 #[derive(Debug)]
 pub struct Opened<T>(RefCell<T>);
 
-impl<T: Transform> export::Guest for Component<T> {
+/// The transform as it was configured; each request works on a copy.
+pub type Configured<T> = RefCell<Option<T>>;
+
+/// A transform with a place for the configured one, which [`crate::transform!`] makes.
+pub trait Plugin: Transform {
+    /// The place. A component has one thread.
+    const CONFIGURED: &'static LocalKey<Configured<Self>>;
+}
+
+impl<T: Plugin> export::Guest for Component<T> {
     type Exchange = Opened<T>;
 
-    fn describe(config: String) -> Result<export::Description, wit::PluginError> {
-        Ok(configured::<T>(&config)?.describe().0)
+    fn configure(config: String) -> Result<(), wit::PluginError> {
+        let transform = configured(&config)?;
+        T::CONFIGURED.set(Some(transform));
+        Ok(())
+    }
+
+    fn describe() -> export::Description {
+        // The host configures first; one that does not gets a description of nothing.
+        let described = T::CONFIGURED.with_borrow(|transform| transform.as_ref().map(Transform::describe));
+        described.unwrap_or_else(|| crate::Description::new("")).into()
     }
 }
 
-impl<T: Transform> export::GuestExchange for Opened<T> {
-    fn open(request: wit::RequestInfo, config: String) -> Result<export::Exchange, wit::PluginError> {
-        let mut transform = configured::<T>(&config)?;
+impl<T: Plugin> export::GuestExchange for Opened<T> {
+    fn open(request: wit::RequestInfo) -> Result<export::Exchange, wit::PluginError> {
+        let mut transform = T::CONFIGURED.with_borrow(Clone::clone).ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
         transform.open(request)?;
         Ok(export::Exchange::new(Self(RefCell::new(transform))))
     }

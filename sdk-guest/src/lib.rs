@@ -6,7 +6,7 @@
 //! use bulkhead_sdk::prelude::*;
 //!
 //! /// Multiplies every input by a factor.
-//! #[derive(Deserialize)]
+//! #[derive(Clone, Deserialize)]
 //! struct Scale {
 //!     factor: f32,
 //! }
@@ -29,8 +29,11 @@
 //! # fn main() {}
 //! ```
 //!
-//! The host opens one instance for each request, so fields of the struct may carry what `before` learned to `after`:
-//! mark them `#[serde(skip)]`. Everything compiles natively too: plain `cargo test` runs [`testing::Exchange`].
+//! The struct is read from the manifest once, when a model is loaded. Each request works on a clone of it in a sandbox
+//! of its own, so fields may carry what `before` learned to `after`: mark them `#[serde(skip)]`. What is large, such as
+//! a vocabulary, stands behind an [`Rc`](std::rc::Rc) best, so that the clone shares it.
+//!
+//! Everything compiles natively too: plain `cargo test` runs [`testing::Exchange`].
 
 mod describe;
 mod error;
@@ -70,8 +73,8 @@ pub mod bindings {
 /// lower case) that the model's manifest lets through.
 pub type Request = bindings::bulkhead::plugin::types::RequestInfo;
 
-/// A decorator around a model: a value of it is made from the manifest's configuration for each request.
-pub trait Transform: serde::de::DeserializeOwned + 'static {
+/// A decorator around a model: the configuration in the manifest, cloned for each request.
+pub trait Transform: serde::de::DeserializeOwned + Clone + 'static {
     /// Called once, first. Keep here what `before` and `after` need of the request.
     ///
     /// # Errors
@@ -114,6 +117,12 @@ macro_rules! transform {
     ($transform:ty) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
+            ::std::thread_local! {
+                static CONFIGURED: $crate::glue::Configured<$transform> = const { ::std::cell::RefCell::new(None) };
+            }
+            impl $crate::glue::Plugin for $transform {
+                const CONFIGURED: &'static ::std::thread::LocalKey<$crate::glue::Configured<Self>> = &CONFIGURED;
+            }
             type BulkheadComponent = $crate::glue::Component<$transform>;
     $crate::bindings::export!(BulkheadComponent with_types_in $crate::bindings);
         };

@@ -24,7 +24,8 @@ pub fn transform(items: &str) -> Vec<u8> {
     encoder.encode().expect("a component")
 }
 
-/// `describe` answers the record at 16, all zeros but the hooks (both), 12 bytes in; `open` the handle at 204.
+/// `configure` answers at 8; `describe` the record at 16, all zeros but the hooks (both), 12 bytes in; `open` the handle
+/// at 204.
 const SMALLEST: &str = r#"
     (import "[export]bulkhead:plugin/transformer@0.1.0" "[resource-new]exchange" (func $new (param i32) (result i32)))
     (memory (export "memory") 1)
@@ -34,9 +35,10 @@ const SMALLEST: &str = r#"
         (global.set $free (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
         (global.get $free)
         (global.set $free (i32.add (global.get $free) (local.get 3))))
-    (func (export "bulkhead:plugin/transformer@0.1.0#describe") (param i32 i32) (result i32) (i32.const 16))
+    (func (export "bulkhead:plugin/transformer@0.1.0#configure") (param i32 i32) (result i32) (i32.const 8))
+    (func (export "bulkhead:plugin/transformer@0.1.0#describe") (result i32) (i32.const 16))
     (func (export "bulkhead:plugin/transformer@0.1.0#[static]exchange.open")
-        (param i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32)
         (i32.store (i32.const 204) (call $new (i32.const 1)))
         (i32.const 200))
     (func (export "bulkhead:plugin/transformer@0.1.0#[method]exchange.before") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable)

@@ -37,9 +37,9 @@ impl Loader {
             let plugin = self.plugin(tenant, &wanted.plugin).await?;
             let config = serde_json::Value::Object(wanted.config.clone()).to_string();
             let options = TransformOptions { config, limits, warm: manifest.sandbox.reuse == Reuse::Warm };
-            let transform =
-                Transform::new(&plugin, options).await.map_err(|source| LoaderError::Config { at, plugin: wanted.plugin.clone(), source })?;
-            transforms.push(transform);
+            let component = async || Ok(self.artifacts().get(plugin.digest()).await?.to_vec());
+            let transform = self.0.sandboxes.transform(&plugin, options, component).await;
+            transforms.push(transform.map_err(|source| LoaderError::Config { at, plugin: wanted.plugin.clone(), source })?);
         }
         Ok(transforms)
     }

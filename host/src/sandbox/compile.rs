@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use super::admission::Refused;
-use super::engine;
+use super::{engine, snapshot};
 
 /// The hidden subcommand of this program that compiles.
 pub const SUBCOMMAND: &str = "compile-component";
@@ -39,11 +39,16 @@ impl Compiler {
         Self { program, turn: Semaphore::new(1) }
     }
 
-    pub(super) async fn compile(&self, component: Vec<u8>) -> Result<Vec<u8>, Refused> {
+    /// Native code of a component; with a configuration, of one whose instances begin configured with it.
+    pub(super) async fn compile(&self, component: Vec<u8>, config: Option<String>) -> Result<Vec<u8>, Refused> {
         let _turn = self.turn.acquire().await.map_err(|_| Refused::Host("the host is stopping".to_owned()))?;
         let host = |error: std::io::Error| Refused::Host(format!("the compiler's process can't be run: {error}"));
-        let mut child = Command::new(&self.program)
-            .arg(SUBCOMMAND)
+        let mut command = Command::new(&self.program);
+        command.arg(SUBCOMMAND);
+        if let Some(config) = &config {
+            command.args(["--config-bytes", &config.len().to_string()]);
+        }
+        let mut child = command
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -56,6 +61,7 @@ impl Compiler {
         };
         let feed = async move {
             // A compiler that refuses early closes its end; its own words say why.
+            let _ = stdin.write_all(config.unwrap_or_default().as_bytes()).await;
             let _ = stdin.write_all(&component).await;
         };
         let (mut compiled, mut said) = (Vec::new(), String::new());
@@ -86,23 +92,32 @@ impl Compiler {
     }
 }
 
-/// The process that compiles: a component comes on standard input, native code leaves on standard output.
+/// The process that compiles: a component comes on standard input, after so many bytes of configuration if it is to have
+/// one, and native code leaves on standard output.
 ///
 /// # Errors
 /// With what the compiler says; the exit status is 2 then.
-pub fn run_compiler() -> Result<(), String> {
+pub fn run_compiler(config_bytes: Option<usize>) -> Result<(), String> {
     limit(libc::RLIMIT_CPU, CPU_SECONDS)?;
     limit(libc::RLIMIT_DATA, DATA_BYTES)?;
     limit(libc::RLIMIT_CORE, 0)?;
     // No file is opened by a compiler; the pipes are there already.
     limit(libc::RLIMIT_NOFILE, 3)?;
-    let mut component = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut component).map_err(|error| error.to_string())?;
-    let engine = wasmtime::Engine::new(&engine::config()).map_err(|error| format!("{error:#}"))?;
-    let compiled = engine.precompile_component(&component).map_err(|error| {
-        let text = format!("{error:#}");
-        text.chars().take(1000).collect::<String>()
-    })?;
+    let mut input = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut input).map_err(|error| error.to_string())?;
+    let short = |error: wasmtime::Error| format!("{error:#}").chars().take(1000).collect::<String>();
+    let component = match config_bytes {
+        None => input,
+        Some(bytes) => {
+            let (config, component) = input.split_at_checked(bytes).ok_or("the configuration is cut off")?;
+            let config = str::from_utf8(config).map_err(|error| error.to_string())?;
+            // Without drivers it needs no file, of which none can be opened.
+            let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
+            runtime.block_on(snapshot::configured(component, config)).map_err(short)?
+        }
+    };
+    let engine = wasmtime::Engine::new(&engine::config()).map_err(short)?;
+    let compiled = engine.precompile_component(&component).map_err(short)?;
     std::io::stdout().lock().write_all(&compiled).map_err(|error| error.to_string())
 }
 

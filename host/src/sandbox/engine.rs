@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,9 +15,11 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::admission::{self, AdmissionLimits, Refused};
 use super::cache::Cache;
 use super::compile::Compiler;
+use super::error::SandboxError;
 use super::imports;
+use super::imports::log::LogSource;
 use super::places::{self, AllPlaces};
-use super::plugin::Plugin;
+use super::plugin::{Compiled, Plugin, Transform, TransformOptions};
 use super::store::Ctx;
 use crate::clock::Ticker;
 
@@ -46,6 +48,7 @@ pub struct SandboxOptions {
 /// Makes sandboxes.
 pub struct Sandboxes {
     pub(super) inner: Arc<Inner>,
+    linker: Linker<Ctx>,
     compiler: Compiler,
     cache: Cache,
     admission: AdmissionLimits,
@@ -80,8 +83,11 @@ impl Sandboxes {
         })
         .context("no thread for the epoch")?;
         let cache = Cache::open(&options.cache, fingerprint(&engine)).context("the cache of compiled components can't be opened")?;
+        let mut linker = Linker::new(&engine);
+        imports::link(&mut linker).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let inner = Inner { engine, ticker, places: AllPlaces::new(instances) };
-        Ok(Self { inner: Arc::new(inner), compiler: Compiler::new(options.compiler), cache, admission: options.admission, log_lines_dropped })
+        let compiler = Compiler::new(options.compiler);
+        Ok(Self { inner: Arc::new(inner), linker, compiler, cache, admission: options.admission, log_lines_dropped })
     }
 
     /// Checks, compiles and tries an uploaded component.
@@ -105,18 +111,67 @@ impl Sandboxes {
     pub async fn load(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let component = match self.cached(digest) {
             Some(component) => component,
-            None => {
-                let compiled = self.compiler.compile(bytes).await?;
-                let component = self.deserialize(&compiled).map_err(|error| Refused::Compile(error.to_string()))?;
-                if let Err(error) = self.cache.put(digest, &compiled) {
-                    tracing::warn!(%error, "a compiled component can't be kept: it will be compiled again at the next start");
-                }
-                component
+            None => self.compile(digest, bytes, None).await?,
+        };
+        let log = LogSource::new(tenant.to_owned(), plugin.to_owned(), self.log_lines_dropped.clone());
+        Plugin::new(Arc::clone(&self.inner), &self.linker, &component, *digest, log)
+    }
+
+    /// A plugin as a version of a model uses it. `component` gives the plugin's bytes, should it need them.
+    ///
+    /// # Errors
+    /// As [`Plugin::describe`] where the plugin refuses the configuration.
+    pub async fn transform(
+        &self,
+        plugin: &Plugin,
+        options: TransformOptions,
+        component: impl AsyncFnOnce() -> anyhow::Result<Vec<u8>>,
+    ) -> Result<Transform, SandboxError> {
+        let description = plugin.describe(&options.config).await?;
+        let compiled = match self.configured(plugin, &options.config, component).await {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(plugin = plugin.name(), error, "a plugin can't be configured ahead of its requests: each will configure it");
+                Arc::clone(&plugin.0)
             }
         };
-        let mut linker = Linker::new(&self.inner.engine);
-        imports::link(&mut linker).map_err(|error| Refused::Host(error.to_string()))?;
-        Plugin::new(Arc::clone(&self.inner), &linker, &component, tenant, plugin, self.log_lines_dropped.clone())
+        Ok(Transform::new(compiled, options, description))
+    }
+
+    /// The plugin in the state that its configuration left it in, made once for all versions that have the same.
+    async fn configured(
+        &self,
+        plugin: &Plugin,
+        config: &str,
+        component: impl AsyncFnOnce() -> anyhow::Result<Vec<u8>>,
+    ) -> anyhow::Result<Arc<Compiled>> {
+        let plain = &plugin.0;
+        if !plain.can_be_configured_ahead() {
+            return Ok(Arc::clone(plain));
+        }
+        let digest = Digest::of(format!("{}\n{config}", plain.digest.hex()).as_bytes());
+        let mut there = plain.configured.lock().await;
+        if let Some(compiled) = there.get(&digest).and_then(Weak::upgrade) {
+            return Ok(compiled);
+        }
+        let component = match self.cached(&digest) {
+            Some(component) => component,
+            None => self.compile(&digest, component().await?, Some(config.to_owned())).await?,
+        };
+        let compiled = Arc::new(plain.with_configuration(&self.linker, &component)?);
+        there.retain(|_, compiled| compiled.strong_count() > 0);
+        there.insert(digest, Arc::downgrade(&compiled));
+        Ok(compiled)
+    }
+
+    async fn compile(&self, digest: &Digest, bytes: Vec<u8>, config: Option<String>) -> Result<Component, Refused> {
+        let compiled = self.compiler.compile(bytes, config).await?;
+        let component = self.deserialize(&compiled).map_err(|error| Refused::Compile(error.to_string()))?;
+        if let Err(error) = self.cache.put(digest, &compiled) {
+            tracing::warn!(%error, "a compiled component can't be kept: it will be compiled again at the next start");
+        }
+        Ok(component)
     }
 
     fn cached(&self, digest: &Digest) -> Option<Component> {

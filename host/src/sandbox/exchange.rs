@@ -72,7 +72,7 @@ impl<'a> Exchange<'a> {
                 ctx.log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
                 instance
             }
-            None => compiled.instantiate(Arc::clone(&request.id), limits).await?,
+            None => compiled.instantiate(Arc::clone(&request.id), &transform.options).await?,
         };
         let left = limits.time.saturating_sub(started.elapsed());
         let info = wit::RequestInfo {
@@ -82,12 +82,10 @@ impl<'a> Exchange<'a> {
             headers: request.headers.clone(),
             time_left_us: u64::try_from(request.deadline.left().as_micros()).unwrap_or(u64::MAX),
         };
-        let config = &transform.options.config;
         let Instance { store, instance: guest, .. } = &mut instance;
         let time = Time { left: left.min(request.deadline.left()), granted: limits.time };
         let opened =
-            store::bounded(&compiled.inner, store, time, compiled.waits, async |store| compiled.exports.open(*guest, store, &info, config).await)
-                .await?;
+            store::bounded(&compiled.inner, store, time, compiled.waits, async |store| compiled.exports.open(*guest, store, &info).await).await?;
         let resource = opened?;
         let left = limits.time.saturating_sub(started.elapsed());
         Ok(Self { transform, instance, resource, deadline: request.deadline, left, _places: places })

@@ -17,6 +17,7 @@ pub(super) const TRANSFORMER: &str = "bulkhead:plugin/transformer@0.1.0";
 
 /// Where in a component its functions are.
 pub(super) struct Exports {
+    configure: ComponentExportIndex,
     open: ComponentExportIndex,
     before: ComponentExportIndex,
     after: ComponentExportIndex,
@@ -27,7 +28,22 @@ impl Exports {
     pub(super) fn find(component: &Component) -> Option<Self> {
         let transformer = component.get_export_index(None, TRANSFORMER)?;
         let find = |name| component.get_export_index(Some(&transformer), name);
-        Some(Self { open: find("[static]exchange.open")?, before: find("[method]exchange.before")?, after: find("[method]exchange.after")? })
+        let configure = find("configure")?;
+        Some(Self { configure, open: find("[static]exchange.open")?, before: find("[method]exchange.before")?, after: find("[method]exchange.after")? })
+    }
+
+    pub(super) async fn configure(
+        &self,
+        instance: Instance,
+        store: &mut Store<Ctx>,
+        config: &str,
+    ) -> wasmtime::Result<Result<(), PluginError>> {
+        let function = function(instance, store, &self.configure)?;
+        #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
+        // SAFETY: as in `open`, for `configure`.
+        let function = unsafe { TypedFunc::<(&str,), (Result<(), PluginError>,)>::new_unchecked(function) };
+        let (outcome,) = function.call_async(store, (config,)).await?;
+        Ok(outcome)
     }
 
     pub(super) async fn open(
@@ -35,14 +51,13 @@ impl Exports {
         instance: Instance,
         store: &mut Store<Ctx>,
         request: &RequestInfo,
-        config: &str,
     ) -> wasmtime::Result<Result<ResourceAny, PluginError>> {
         let function = function(instance, store, &self.open)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: these are the types that `wit/transform.wit` gives `exchange.open`, by the same bindings; that the
         // component's are the same was checked when it described itself, and every instance of it has them.
-        let function = unsafe { TypedFunc::<(&RequestInfo, &str), (Result<ResourceAny, PluginError>,)>::new_unchecked(function) };
-        let (opened,) = function.call_async(store, (request, config)).await?;
+        let function = unsafe { TypedFunc::<(&RequestInfo,), (Result<ResourceAny, PluginError>,)>::new_unchecked(function) };
+        let (opened,) = function.call_async(store, (request,)).await?;
         Ok(opened)
     }
 

@@ -18,6 +18,7 @@ mod limits;
 mod places;
 mod plugin;
 mod pool;
+mod snapshot;
 mod store;
 
 pub use admission::{AdmissionLimits, Refused};

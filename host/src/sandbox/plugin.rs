@@ -1,10 +1,13 @@
 //! A compiled component, and the use that a model makes of it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use prometheus::IntCounter;
+use anyhow::Context as _;
+use bulkhead_registry::Digest;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
@@ -39,7 +42,7 @@ pub struct Limits {
 
 /// A compiled component of the world `transform`; cheap to clone.
 #[derive(Clone)]
-pub struct Plugin(Arc<Compiled>);
+pub struct Plugin(pub(super) Arc<Compiled>);
 
 pub(super) struct Compiled {
     pub(super) inner: Arc<Inner>,
@@ -49,6 +52,12 @@ pub(super) struct Compiled {
     pub(super) waits: bool,
     imports: Vec<String>,
     pub(super) log: Arc<LogSource>,
+    /// Of the component as it was uploaded.
+    pub(super) digest: Digest,
+    /// Its instances begin configured.
+    pub(super) is_configured: bool,
+    /// The same with configurations, by the digest of both; empty for what is itself configured.
+    pub(super) configured: Mutex<HashMap<Digest, Weak<Compiled>>>,
 }
 
 impl Plugin {
@@ -56,9 +65,8 @@ impl Plugin {
         inner: Arc<Inner>,
         linker: &Linker<Ctx>,
         component: &Component,
-        tenant: &str,
-        plugin: &str,
-        dropped: IntCounter,
+        digest: Digest,
+        log: LogSource,
     ) -> Result<Self, Refused> {
         let ty = component.component_type();
         let engine = &inner.engine;
@@ -81,8 +89,19 @@ impl Plugin {
         let pre = TransformPre::new(pre).map_err(|error| other_type(&format!("{error:#}")))?;
         let exports = Exports::find(component).ok_or_else(|| other_type("a function is missing"))?;
         let waits = imports.iter().any(|import| import.starts_with("wasi:"));
-        let log = Arc::new(LogSource::new(tenant.to_owned(), plugin.to_owned(), dropped));
-        Ok(Self(Arc::new(Compiled { inner, pre, exports, waits, imports, log })))
+        let log = Arc::new(log);
+        Ok(Self(Arc::new(Compiled { inner, pre, exports, waits, imports, log, digest, is_configured: false, configured: Mutex::default() })))
+    }
+
+    /// Of the component.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.0.digest
+    }
+
+    /// As `name@version`.
+    pub(super) fn name(&self) -> &str {
+        &self.0.log.plugin
     }
 
     /// What it imports.
@@ -113,7 +132,11 @@ impl Plugin {
         // Through the generated bindings, which compare all types: see `exports.rs`.
         let description = store::bounded(&compiled.inner, &mut store, time, compiled.waits, async |store| {
             let bindings = compiled.pre.instantiate_async(&mut *store).await?;
-            bindings.bulkhead_plugin_transformer().call_describe(store, config).await
+            let transformer = bindings.bulkhead_plugin_transformer();
+            Ok(match transformer.call_configure(&mut *store, config).await? {
+                Ok(()) => Ok(transformer.call_describe(store).await?),
+                Err(refusal) => Err(refusal),
+            })
         })
         .await?;
         Ok(description?.into())
@@ -121,15 +144,46 @@ impl Plugin {
 }
 
 impl Compiled {
+    /// Whether a copy of an instance is as good as the instance: it holds nothing of the host's, as one with WASI does.
+    pub(super) fn can_be_configured_ahead(&self) -> bool {
+        self.imports.iter().all(|import| import.starts_with("bulkhead:plugin/"))
+    }
+
+    /// The same plugin, by a component that holds a configuration.
+    pub(super) fn with_configuration(&self, linker: &Linker<Ctx>, component: &Component) -> anyhow::Result<Self> {
+        let other = |error: wasmtime::Error| anyhow::anyhow!("{error:#}");
+        let pre = TransformPre::new(linker.instantiate_pre(component).map_err(other)?).map_err(other)?;
+        let exports = Exports::find(component).context("the configured component lacks a function")?;
+        Ok(Self {
+            inner: Arc::clone(&self.inner),
+            pre,
+            exports,
+            waits: self.waits,
+            imports: self.imports.clone(),
+            log: Arc::clone(&self.log),
+            digest: self.digest,
+            is_configured: true,
+            configured: Mutex::default(),
+        })
+    }
+
     fn store(&self, request: Arc<str>, limits: Limits) -> Store<Ctx> {
         self.inner.store(Ctx::new(limits.memory_bytes, LogLines::new(Arc::clone(&self.log), request)))
     }
 
-    pub(super) async fn instantiate(&self, request: Arc<str>, limits: Limits) -> Result<Instance, SandboxError> {
+    /// A fresh instance, configured.
+    pub(super) async fn instantiate(&self, request: Arc<str>, options: &TransformOptions) -> Result<Instance, SandboxError> {
+        let limits = options.limits;
         let mut store = self.store(request, limits);
         let time = Time { left: limits.time, granted: limits.time };
-        let pre = self.pre.instance_pre();
-        let instance = store::bounded(&self.inner, &mut store, time, self.waits, async |store| pre.instantiate_async(store).await).await?;
+        let instance = store::bounded(&self.inner, &mut store, time, self.waits, async |store| {
+            let instance = self.pre.instance_pre().instantiate_async(&mut *store).await?;
+            if self.is_configured {
+                return Ok(Ok(instance));
+            }
+            Ok(self.exports.configure(instance, store, &options.config).await?.map(|()| instance))
+        })
+        .await??;
         Ok(Instance { store, instance, uses: 0 })
     }
 }
@@ -188,14 +242,9 @@ pub struct Transform {
 }
 
 impl Transform {
-    /// Asks the plugin to describe itself under the configuration.
-    ///
-    /// # Errors
-    /// As [`Plugin::describe`].
-    pub async fn new(plugin: &Plugin, options: TransformOptions) -> Result<Self, SandboxError> {
-        let description = plugin.describe(&options.config).await?;
+    pub(super) fn new(compiled: Arc<Compiled>, options: TransformOptions, description: Description) -> Self {
         let warm = options.warm.then(Pool::default);
-        Ok(Self { compiled: Arc::clone(&plugin.0), options, warm, description })
+        Self { compiled, options, warm, description }
     }
 
     /// What it does.

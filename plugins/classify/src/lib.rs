@@ -15,7 +15,7 @@ use labels::Labels;
 use scores::Score;
 
 /// The configuration.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Classify {
     /// Name of the tensor of scores; without it the first of 32-bit floats is taken.

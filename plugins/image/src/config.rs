@@ -6,7 +6,7 @@ use bulkhead_sdk::prelude::*;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
 /// The configuration.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     pub(crate) width: u32,
@@ -64,7 +64,7 @@ pub(crate) enum Dtype {
 }
 
 /// One value for all channels, or one for each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PerChannel(Vec<f64>);
 
 impl PerChannel {

@@ -10,6 +10,8 @@ mod nearest;
 mod records;
 mod table;
 
+use std::rc::Rc;
+
 use bulkhead_sdk::prelude::*;
 
 use cell::{Kind, Stored};
@@ -17,11 +19,11 @@ use column::{Column, Dtype};
 use table::Table;
 
 /// The configuration.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tabular {
-    /// In the order in which the model takes them.
-    columns: Vec<Column>,
+    /// In the order in which the model takes them; a request's clone shares them.
+    columns: Rc<[Column]>,
     #[serde(default)]
     layout: Layout,
     /// Name of the tensor, where there is one.

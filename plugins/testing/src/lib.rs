@@ -68,11 +68,7 @@ pub fn run_all<T: Transform>(folder: impl AsRef<Path>) {
 /// # Errors
 /// As the transform refuses the configuration.
 pub fn describe<T: Transform>(config: &serde_json::Value) -> Result<Described, Error> {
-    glue::configured::<T>(&config.to_string())?;
-    match <glue::Component<T> as export::Guest>::describe(config.to_string()) {
-        Ok(description) => Ok(description),
-        Err(error) => panic!("`describe` refused what was accepted before: {error:?}"),
-    }
+    Ok(glue::configured::<T>(&config.to_string())?.describe().into())
 }
 
 fn run<T: Transform>(folder: &Path) -> Result<(), String> {

@@ -36,9 +36,10 @@ impl Loop {
         };
         let sandboxes = Sandboxes::start(options, IntCounter::new("dropped", "Log lines that were dropped")?)?;
         let digest = Digest::of(&component);
-        let plugin = sandboxes.admit("bench", &format!("{}@0.1.0", trial.plugin), &digest, component).await?;
+        let plugin = sandboxes.admit("bench", &format!("{}@0.1.0", trial.plugin), &digest, component.clone()).await?;
         let options = TransformOptions { config: trial.config.to_owned(), limits: LIMITS, warm: false };
-        Ok(Self { transform: Transform::new(&plugin, options).await?, call: trial.call, _cache: cache })
+        let transform = sandboxes.transform(&plugin, options, async || Ok(component.clone())).await?;
+        Ok(Self { transform, call: trial.call, _cache: cache })
     }
 
     pub(super) async fn cycles(&self, count: usize) -> Result<()> {

@@ -75,7 +75,8 @@ impl Loop {
                 headers: Vec::new(),
                 time_left_us: 60_000_000,
             };
-            let opened = exchange.call_open(&mut store, &request, &self.config).await?.map_err(refused)?;
+            guest.call_configure(&mut store, &self.config).await?.map_err(refused)?;
+            let opened = exchange.call_open(&mut store, &request).await?.map_err(refused)?;
             match self.call {
                 Call::Before(record) => {
                     let payload = types::Payload::Json(record.to_owned());

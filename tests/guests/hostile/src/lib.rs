@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bulkhead_sdk::bindings::bulkhead::plugin::types as wit;
 use bulkhead_sdk::prelude::*;
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Hostile {
     /// What it does when it is asked to describe itself.
