@@ -47,6 +47,12 @@ impl Deadline {
         self.0.saturating_duration_since(now())
     }
 
+    /// What is left at a moment; zero once it has passed.
+    #[must_use]
+    pub fn left_at(self, moment: Instant) -> Duration {
+        self.0.saturating_duration_since(moment)
+    }
+
     /// The earlier of two.
     #[must_use]
     pub fn or_sooner(self, other: Self) -> Self {

@@ -18,10 +18,10 @@ use super::compile::Compiler;
 use super::error::SandboxError;
 use super::imports;
 use super::imports::log::LogSource;
-use super::places::{self, AllPlaces};
+use super::places::{self, AllPlaces, Places};
 use super::plugin::{Compiled, Plugin, Transform, TransformOptions};
 use super::store::Ctx;
-use crate::clock::Ticker;
+use crate::clock::{Deadline, Ticker};
 
 /// A guest is looked at this often, and yields its thread to others then.
 const TICK: Duration = Duration::from_millis(2);
@@ -256,7 +256,8 @@ fn fingerprint(engine: &Engine) -> u64 {
 }
 
 impl Inner {
-    pub(super) fn store(self: &Arc<Self>, ctx: Ctx) -> wasmtime::Store<Ctx> {
-        super::store::new(self, ctx)
+    /// Waits for `count` places at most until the deadline; the epoch's clock goes on while they are held.
+    pub(super) async fn places(&self, count: u32, deadline: Deadline) -> Result<Places<'_>, SandboxError> {
+        self.places.take(count, deadline, &self.ticker).await
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
-use wasmtime::component::{self, ResourceAny};
+use wasmtime::component::ResourceAny;
 
 use super::bindings::bulkhead::plugin::types as wit;
 use super::error::SandboxError;
-use super::exports::Exports;
+use super::exports::{self, Exports, Functions};
 use super::imports::log::LogLines;
 use super::places::Places;
 use super::plugin::Transform;
@@ -44,9 +45,11 @@ pub enum Step {
 /// A store with its instance.
 pub(super) struct Instance {
     pub(super) store: Store<Ctx>,
-    pub(super) instance: component::Instance,
+    functions: Functions,
     /// Requests that it has served.
     pub(super) uses: u32,
+    /// The place on which it is kept once it serves nobody; taken when it is first kept.
+    pub(super) idle: Option<OwnedSemaphorePermit>,
 }
 
 /// One request's life inside a transform. Dropping it drops the sandbox; so does any error.
@@ -62,32 +65,42 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     pub(super) async fn open(transform: &'a Transform, request: &RequestInfo, places: &'a Places<'a>) -> Result<Self, SandboxError> {
-        let compiled = &transform.compiled;
-        let limits = transform.options.limits;
+        let Transform { compiled, options, .. } = transform;
+        let granted = options.limits.time;
         let started = clock::now();
-        let mut instance = match transform.warm.as_ref().and_then(Pool::take) {
+        let time = Time { from: started, left: granted.min(request.deadline.left_at(started)), granted };
+        let info = exports::RequestInfo {
+            id: &request.id,
+            model: &request.model,
+            version: &request.version,
+            headers: &request.headers,
+            time_left_us: u64::try_from(request.deadline.left_at(started).as_micros()).unwrap_or(u64::MAX),
+        };
+        let log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
+        let (instance, resource) = match transform.warm.as_ref().and_then(Pool::take) {
             Some(mut instance) => {
-                let ctx = instance.store.data_mut();
+                let Instance { store, functions, .. } = &mut instance;
+                let ctx = store.data_mut();
                 ctx.meter.exhausted = false;
-                ctx.log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
-                instance
+                ctx.log = log;
+                let opened = store::bounded(store, time, compiled.waits, async |store| functions.open(&compiled.exports, store, info).await).await?;
+                (instance, opened?)
             }
-            None => compiled.instantiate(Arc::clone(&request.id), &transform.options).await?,
+            None => {
+                let mut store = store::new(&compiled.inner, Ctx::new(options.limits.memory_bytes, log));
+                let (functions, resource) = store::bounded(&mut store, time, compiled.waits, async |store| {
+                    let mut functions = match compiled.instantiate(store, &options.config).await? {
+                        Ok(functions) => functions,
+                        Err(refusal) => return Ok(Err(refusal)),
+                    };
+                    let opened = functions.open(&compiled.exports, store, info).await?;
+                    Ok(opened.map(|resource| (functions, resource)))
+                })
+                .await??;
+                (Instance { store, functions, uses: 0, idle: None }, resource)
+            }
         };
-        let left = limits.time.saturating_sub(started.elapsed());
-        let info = wit::RequestInfo {
-            id: request.id.as_ref().into(),
-            model: request.model.as_ref().into(),
-            version: request.version.as_ref().into(),
-            headers: request.headers.clone(),
-            time_left_us: u64::try_from(request.deadline.left().as_micros()).unwrap_or(u64::MAX),
-        };
-        let Instance { store, instance: guest, .. } = &mut instance;
-        let time = Time { left: left.min(request.deadline.left()), granted: limits.time };
-        let opened =
-            store::bounded(&compiled.inner, store, time, compiled.waits, async |store| compiled.exports.open(*guest, store, &info).await).await?;
-        let resource = opened?;
-        let left = limits.time.saturating_sub(started.elapsed());
+        let left = granted.saturating_sub(clock::now() - started);
         Ok(Self { transform, instance, resource, deadline: request.deadline, left, _places: places })
     }
 
@@ -97,7 +110,7 @@ impl<'a> Exchange<'a> {
     /// See [`SandboxError`]; the exchange is of no use afterwards.
     pub async fn before(&mut self, payload: Payload) -> Result<Step, SandboxError> {
         let (resource, payload) = (self.resource, wit::Payload::from(payload));
-        let step = self.bounded(async |exports, guest, store| exports.before(guest, store, resource, &payload).await).await?;
+        let step = self.bounded(async |functions, exports, store| functions.before(exports, store, resource, &payload).await).await?;
         Ok(step?.into())
     }
 
@@ -107,7 +120,7 @@ impl<'a> Exchange<'a> {
     /// See [`SandboxError`]; the exchange is of no use afterwards.
     pub async fn after(&mut self, payload: Payload) -> Result<Payload, SandboxError> {
         let (resource, payload) = (self.resource, wit::Payload::from(payload));
-        let answer = self.bounded(async |exports, guest, store| exports.after(guest, store, resource, &payload).await).await?;
+        let answer = self.bounded(async |functions, exports, store| functions.after(exports, store, resource, &payload).await).await?;
         Ok(answer?.into())
     }
 
@@ -124,17 +137,13 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    async fn bounded<T>(
-        &mut self,
-        call: impl AsyncFnOnce(&Exports, component::Instance, &mut Store<Ctx>) -> wasmtime::Result<T>,
-    ) -> Result<T, SandboxError> {
-        let compiled = &self.transform.compiled;
+    async fn bounded<T>(&mut self, call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<T>) -> Result<T, SandboxError> {
+        let Transform { compiled, options, .. } = self.transform;
         let started = clock::now();
-        let Instance { store, instance: guest, .. } = &mut self.instance;
-        let guest = *guest;
-        let time = Time { left: self.left.min(self.deadline.left()), granted: self.transform.options.limits.time };
-        let outcome = store::bounded(&compiled.inner, store, time, compiled.waits, async |store| call(&compiled.exports, guest, store).await).await;
-        self.left = self.left.saturating_sub(started.elapsed());
+        let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted: options.limits.time };
+        let Instance { store, functions, .. } = &mut self.instance;
+        let outcome = store::bounded(store, time, compiled.waits, async |store| call(functions, &compiled.exports, store).await).await;
+        self.left = self.left.saturating_sub(clock::now() - started);
         outcome
     }
 }

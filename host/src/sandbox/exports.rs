@@ -6,14 +6,28 @@
 //! then.
 
 use wasmtime::Store;
-use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, ResourceAny, TypedFunc};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower, ResourceAny, TypedFunc,
+};
 
-use super::bindings::bulkhead::plugin::types::{Payload, PluginError, RequestInfo};
+use super::bindings::bulkhead::plugin::types::{Payload, PluginError};
 use super::bindings::exports::bulkhead::plugin::transformer::Step;
 use super::store::Ctx;
 
 /// What a component must export to be a `transform`.
 pub(super) const TRANSFORMER: &str = "bulkhead:plugin/transformer@0.1.0";
+
+/// `request-info`, borrowed: the record as the bindings have it would own copies.
+#[derive(Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct RequestInfo<'a> {
+    pub(super) id: &'a str,
+    pub(super) model: &'a str,
+    pub(super) version: &'a str,
+    pub(super) headers: &'a [(String, String)],
+    #[component(name = "time-left-us")]
+    pub(super) time_left_us: u64,
+}
 
 /// Where in a component its functions are.
 pub(super) struct Exports {
@@ -28,70 +42,110 @@ impl Exports {
     pub(super) fn find(component: &Component) -> Option<Self> {
         let transformer = component.get_export_index(None, TRANSFORMER)?;
         let find = |name| component.get_export_index(Some(&transformer), name);
-        let configure = find("configure")?;
-        Some(Self { configure, open: find("[static]exchange.open")?, before: find("[method]exchange.before")?, after: find("[method]exchange.after")? })
+        Some(Self {
+            configure: find("configure")?,
+            open: find("[static]exchange.open")?,
+            before: find("[method]exchange.before")?,
+            after: find("[method]exchange.after")?,
+        })
+    }
+}
+
+/// The functions of one instance, each found when it is first called.
+pub(super) struct Functions {
+    instance: Instance,
+    open: Option<Func>,
+    before: Option<Func>,
+    after: Option<Func>,
+}
+
+impl Functions {
+    pub(super) fn new(instance: Instance) -> Self {
+        Self { instance, open: None, before: None, after: None }
     }
 
     pub(super) async fn configure(
         &self,
-        instance: Instance,
+        exports: &Exports,
         store: &mut Store<Ctx>,
         config: &str,
     ) -> wasmtime::Result<Result<(), PluginError>> {
-        let function = function(instance, store, &self.configure)?;
+        let function = find(self.instance, store, &exports.configure)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `open`, for `configure`.
-        let function = unsafe { TypedFunc::<(&str,), (Result<(), PluginError>,)>::new_unchecked(function) };
-        let (outcome,) = function.call_async(store, (config,)).await?;
-        Ok(outcome)
+        // SAFETY: these are the types that `wit/transform.wit` gives `configure`.
+        let outcome = unsafe { call(function, store, (config,)) };
+        outcome.await
     }
 
     pub(super) async fn open(
-        &self,
-        instance: Instance,
+        &mut self,
+        exports: &Exports,
         store: &mut Store<Ctx>,
-        request: &RequestInfo,
+        request: RequestInfo<'_>,
     ) -> wasmtime::Result<Result<ResourceAny, PluginError>> {
-        let function = function(instance, store, &self.open)?;
+        let function = kept(&mut self.open, self.instance, store, &exports.open)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: these are the types that `wit/transform.wit` gives `exchange.open`, by the same bindings; that the
-        // component's are the same was checked when it described itself, and every instance of it has them.
-        let function = unsafe { TypedFunc::<(&RequestInfo,), (Result<ResourceAny, PluginError>,)>::new_unchecked(function) };
-        let (opened,) = function.call_async(store, (request,)).await?;
-        Ok(opened)
+        // SAFETY: as in `configure`, for `exchange.open`.
+        let outcome = unsafe { call(function, store, (request,)) };
+        outcome.await
     }
 
     pub(super) async fn before(
-        &self,
-        instance: Instance,
+        &mut self,
+        exports: &Exports,
         store: &mut Store<Ctx>,
         exchange: ResourceAny,
         payload: &Payload,
     ) -> wasmtime::Result<Result<Step, PluginError>> {
-        let function = function(instance, store, &self.before)?;
+        let function = kept(&mut self.before, self.instance, store, &exports.before)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `open`, for `exchange.before`.
-        let function = unsafe { TypedFunc::<(ResourceAny, &Payload), (Result<Step, PluginError>,)>::new_unchecked(function) };
-        let (step,) = function.call_async(store, (exchange, payload)).await?;
-        Ok(step)
+        // SAFETY: as in `configure`, for `exchange.before`.
+        let outcome = unsafe { call(function, store, (exchange, payload)) };
+        outcome.await
     }
 
     pub(super) async fn after(
-        &self,
-        instance: Instance,
+        &mut self,
+        exports: &Exports,
         store: &mut Store<Ctx>,
         exchange: ResourceAny,
         payload: &Payload,
     ) -> wasmtime::Result<Result<Payload, PluginError>> {
-        let function = function(instance, store, &self.after)?;
+        let function = kept(&mut self.after, self.instance, store, &exports.after)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `open`, for `exchange.after`.
-        let function = unsafe { TypedFunc::<(ResourceAny, &Payload), (Result<Payload, PluginError>,)>::new_unchecked(function) };
-        let (answer,) = function.call_async(store, (exchange, payload)).await?;
-        Ok(answer)
+        // SAFETY: as in `configure`, for `exchange.after`.
+        let outcome = unsafe { call(function, store, (exchange, payload)) };
+        outcome.await
     }
 }
 
-fn function(instance: Instance, store: &mut Store<Ctx>, at: &ComponentExportIndex) -> wasmtime::Result<Func> {
+fn kept(function: &mut Option<Func>, instance: Instance, store: &mut Store<Ctx>, at: &ComponentExportIndex) -> wasmtime::Result<Func> {
+    if let Some(function) = function {
+        return Ok(*function);
+    }
+    let found = find(instance, store, at)?;
+    *function = Some(found);
+    Ok(found)
+}
+
+fn find(instance: Instance, store: &mut Store<Ctx>, at: &ComponentExportIndex) -> wasmtime::Result<Func> {
     instance.get_func(store, at).ok_or_else(|| wasmtime::Error::msg("a function that the component had when it was loaded is missing"))
+}
+
+/// Calls without comparing types.
+///
+/// # Safety
+/// The function must have these types. That it has those of `wit/` was checked when the component described itself, and
+/// every instance of a component has the same.
+#[expect(unsafe_code, reason = "what is unsafe about it is said above")]
+async unsafe fn call<P, R>(function: Func, store: &mut Store<Ctx>, parameters: P) -> wasmtime::Result<R>
+where
+    P: ComponentNamedList + Lower + Send + Sync,
+    R: Lift + Send + Sync + 'static,
+    (R,): ComponentNamedList,
+{
+    // SAFETY: the caller's promise.
+    let function = unsafe { TypedFunc::<P, (R,)>::new_unchecked(function) };
+    let (outcome,) = function.call_async(store, parameters).await?;
+    Ok(outcome)
 }

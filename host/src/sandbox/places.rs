@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::error::SandboxError;
 use super::plugin::Transform;
-use crate::clock::Deadline;
+use crate::clock::{Busy, Deadline, Ticker};
 
 /// All places.
 pub(super) struct AllPlaces {
@@ -25,14 +25,15 @@ impl AllPlaces {
     }
 
     /// Waits for `count` places at most until the deadline.
-    pub(super) async fn take(&self, count: u32, deadline: Deadline) -> Result<Places<'_>, SandboxError> {
+    pub(super) async fn take<'a>(&'a self, count: u32, deadline: Deadline, ticker: &'a Ticker) -> Result<Places<'a>, SandboxError> {
         // More than there are would never come free.
         let count = count.min(self.count);
         if let Ok(permit) = self.serving.try_acquire_many(count) {
-            return Ok(Places { _permit: permit });
+            return Ok(Places { _permit: permit, _ticks: ticker.busy() });
         }
         let permit = tokio::time::timeout_at(deadline.moment().into(), self.serving.acquire_many(count)).await;
-        Ok(Places { _permit: permit.map_err(|_| SandboxError::Busy)?.map_err(|_| SandboxError::Busy)? })
+        let permit = permit.map_err(|_| SandboxError::Busy)?.map_err(|_| SandboxError::Busy)?;
+        Ok(Places { _permit: permit, _ticks: ticker.busy() })
     }
 
     /// A place for an instance that is kept warm while it serves nobody; none where there are enough of them.
@@ -49,6 +50,8 @@ pub(super) fn idle(serving: u32) -> u32 {
 /// Places for all sandboxes that a request holds at one time; given back when this is dropped.
 pub struct Places<'a> {
     _permit: SemaphorePermit<'a>,
+    /// Once for all that happens on them: each costs two additions that all cores share.
+    _ticks: Busy<'a>,
 }
 
 /// What transforms need at one time: those that stay open while the model runs, and one that comes and goes.
@@ -71,22 +74,26 @@ mod tests {
 
     use super::*;
 
+    fn ticker() -> Ticker {
+        Ticker::start("test", Duration::from_secs(1), || {}).unwrap()
+    }
+
     #[tokio::test]
     async fn places_are_taken_together_or_not_at_all() {
-        let all = AllPlaces::new(3);
+        let (all, ticker) = (AllPlaces::new(3), ticker());
         let soon = || Deadline::after(Duration::from_millis(10));
-        let two = all.take(2, soon()).await.unwrap();
-        assert!(matches!(all.take(2, soon()).await, Err(SandboxError::Busy)));
-        let one = all.take(1, soon()).await.unwrap();
+        let two = all.take(2, soon(), &ticker).await.unwrap();
+        assert!(matches!(all.take(2, soon(), &ticker).await, Err(SandboxError::Busy)));
+        let one = all.take(1, soon(), &ticker).await.unwrap();
         drop(two);
-        let _two = all.take(2, soon()).await.unwrap();
+        let _two = all.take(2, soon(), &ticker).await.unwrap();
         drop(one);
     }
 
     #[tokio::test]
     async fn a_wish_for_more_than_there_are_is_cut_to_all() {
-        let all = AllPlaces::new(2);
-        let _all = all.take(8, Deadline::after(Duration::from_secs(1))).await.unwrap();
+        let (all, ticker) = (AllPlaces::new(2), ticker());
+        let _all = all.take(8, Deadline::after(Duration::from_secs(1)), &ticker).await.unwrap();
         assert!(all.serving.try_acquire().is_err());
     }
 

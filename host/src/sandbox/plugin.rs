@@ -13,16 +13,17 @@ use wasmtime::component::{Component, Linker};
 
 use super::admission::Refused;
 use super::bindings::TransformPre;
+use super::bindings::bulkhead::plugin::types::PluginError;
 use super::engine::Inner;
 use super::error::SandboxError;
-use super::exchange::{Exchange, Instance, RequestInfo};
-use super::exports::{Exports, TRANSFORMER};
+use super::exchange::{Exchange, RequestInfo};
+use super::exports::{Exports, Functions, TRANSFORMER};
 use super::imports;
 use super::imports::log::{LogLines, LogSource};
 use super::places::{self, Places};
 use super::pool::Pool;
 use super::store::{self, Ctx, Time};
-use crate::clock::Deadline;
+use crate::clock::{self, Deadline};
 use crate::tensor::Datatype;
 
 /// Bounds of a component that is tried when it is uploaded, or asked to describe itself.
@@ -126,11 +127,12 @@ impl Plugin {
     /// [`SandboxError::Invalid`] with a pointer into the configuration where that makes no sense.
     pub async fn describe(&self, config: &str) -> Result<Description, SandboxError> {
         let compiled = &self.0;
-        let _place = compiled.inner.places.take(1, Deadline::after(PATIENCE)).await?;
-        let mut store = compiled.store("describe".into(), TRIAL);
-        let time = Time { left: TRIAL.time, granted: TRIAL.time };
+        let _place = compiled.inner.places(1, Deadline::after(PATIENCE)).await?;
+        let log = LogLines::new(Arc::clone(&compiled.log), "describe".into());
+        let mut store = store::new(&compiled.inner, Ctx::new(TRIAL.memory_bytes, log));
+        let time = Time { from: clock::now(), left: TRIAL.time, granted: TRIAL.time };
         // Through the generated bindings, which compare all types: see `exports.rs`.
-        let description = store::bounded(&compiled.inner, &mut store, time, compiled.waits, async |store| {
+        let description = store::bounded(&mut store, time, compiled.waits, async |store| {
             let bindings = compiled.pre.instantiate_async(&mut *store).await?;
             let transformer = bindings.bulkhead_plugin_transformer();
             Ok(match transformer.call_configure(&mut *store, config).await? {
@@ -167,24 +169,13 @@ impl Compiled {
         })
     }
 
-    fn store(&self, request: Arc<str>, limits: Limits) -> Store<Ctx> {
-        self.inner.store(Ctx::new(limits.memory_bytes, LogLines::new(Arc::clone(&self.log), request)))
-    }
-
     /// A fresh instance, configured.
-    pub(super) async fn instantiate(&self, request: Arc<str>, options: &TransformOptions) -> Result<Instance, SandboxError> {
-        let limits = options.limits;
-        let mut store = self.store(request, limits);
-        let time = Time { left: limits.time, granted: limits.time };
-        let instance = store::bounded(&self.inner, &mut store, time, self.waits, async |store| {
-            let instance = self.pre.instance_pre().instantiate_async(&mut *store).await?;
-            if self.is_configured {
-                return Ok(Ok(instance));
-            }
-            Ok(self.exports.configure(instance, store, &options.config).await?.map(|()| instance))
-        })
-        .await??;
-        Ok(Instance { store, instance, uses: 0 })
+    pub(super) async fn instantiate(&self, store: &mut Store<Ctx>, config: &str) -> wasmtime::Result<Result<Functions, PluginError>> {
+        let functions = Functions::new(self.pre.instance_pre().instantiate_async(&mut *store).await?);
+        if self.is_configured {
+            return Ok(Ok(functions));
+        }
+        Ok(functions.configure(&self.exports, store, config).await?.map(|()| functions))
     }
 }
 
@@ -267,7 +258,7 @@ impl Transform {
         match transforms {
             [] => Ok(None),
             // All transforms are of one host.
-            [first, ..] => Ok(Some(first.compiled.inner.places.take(places::needed(transforms), deadline).await?)),
+            [first, ..] => Ok(Some(first.compiled.inner.places(places::needed(transforms), deadline).await?)),
         }
     }
 

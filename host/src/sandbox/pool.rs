@@ -6,7 +6,6 @@
 //! serves a bounded number of requests, so that leaks and leftovers end.
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::exchange::Instance;
 use super::places::AllPlaces;
@@ -18,17 +17,11 @@ const KEPT: usize = 32;
 const USES: u32 = 1000;
 
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Idle>>);
-
-/// An instance that serves nobody, on a place for such.
-struct Idle {
-    instance: Instance,
-    _place: OwnedSemaphorePermit,
-}
+pub(super) struct Pool(Mutex<Vec<Instance>>);
 
 impl Pool {
     pub(super) fn take(&self) -> Option<Instance> {
-        self.0.lock().pop().map(|idle| idle.instance)
+        self.0.lock().pop()
     }
 
     pub(super) fn give_back(&self, mut instance: Instance, places: &AllPlaces) {
@@ -36,11 +29,15 @@ impl Pool {
         if instance.uses >= USES {
             return;
         }
+        // Held for as long as the instance lives: a place of its own, beside that of the request it serves.
+        instance.idle = instance.idle.or_else(|| places.take_idle());
+        if instance.idle.is_none() {
+            return;
+        }
         // What is not kept is dropped without the lock.
-        let Some(place) = places.take_idle() else { return };
         let mut kept = self.0.lock();
         if kept.len() < KEPT {
-            kept.push(Idle { instance, _place: place });
+            kept.push(instance);
         }
     }
 }

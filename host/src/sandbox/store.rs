@@ -69,22 +69,23 @@ pub(super) fn new(inner: &Arc<Inner>, ctx: Ctx) -> Store<Ctx> {
 /// How long a guest may run.
 #[derive(Clone, Copy)]
 pub(super) struct Time {
-    /// Now.
+    /// The moment at which it begins: now.
+    pub(super) from: Instant,
+    /// From that moment on.
     pub(super) left: Duration,
     /// For the whole of its request, as its grant says.
     pub(super) granted: Duration,
 }
 
-/// Runs guest code for as long as it may in wall-clock time, and sorts out how it failed.
+/// Runs guest code for as long as it may in wall-clock time, and sorts out how it failed. Who calls holds a place, and so
+/// keeps the epoch's clock going.
 pub(super) async fn bounded<T>(
-    inner: &Arc<Inner>,
     store: &mut Store<Ctx>,
     time: Time,
     waits: bool,
     call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>,
 ) -> Result<T, SandboxError> {
-    let _ticks = inner.ticker.busy();
-    store.data_mut().until = clock::now() + time.left;
+    store.data_mut().until = time.from + time.left;
     let outcome = if waits {
         // A guest with WASI can wait in the host, where no epoch reaches it.
         match tokio::time::timeout(time.left, call(store)).await {
