@@ -4,7 +4,8 @@ use crate::Datatype;
 use crate::bindings::bulkhead::plugin::types::TensorSignature;
 use crate::bindings::exports::bulkhead::plugin::transformer as wit;
 
-/// Which of a transform's functions do something; the host never calls the others.
+/// Which of a transform's functions do something; the host never calls the others. That of [`crate::Open`] needs no
+/// mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hooks(wit::Hooks);
 
@@ -91,7 +92,8 @@ impl Description {
         self
     }
 
-    /// Adds a tensor that `after` reads; -1 in the shape stands for any extent.
+    /// Adds a tensor that `after` reads; -1 in the shape stands for any extent. Next to the model it is given these alone,
+    /// or all where none is named.
     #[must_use]
     pub fn consumes(mut self, name: &str, datatype: Datatype, shape: &[i64]) -> Self {
         self.0.consumes.push(signature(name, datatype, shape));

@@ -6,55 +6,122 @@ use std::thread::LocalKey;
 
 use crate::bindings::bulkhead::plugin::types as wit;
 use crate::bindings::exports::bulkhead::plugin::transformer as export;
-use crate::{Error, Result, Transform};
+use crate::{Description, Error, Open, Request, Result, Transform};
+
+/// What [`crate::transform!`] adds to a transform.
+pub trait Plugin: Transform {
+    /// Where an instance keeps it. A component has one thread.
+    const PLACE: &'static LocalKey<Place<Self>>;
+
+    /// Its [`Open::open`], where it has one.
+    fn opener() -> Option<Opener<Self>>;
+}
+
+/// [`Open::open`] of a transform.
+pub type Opener<T> = fn(&mut T, Request) -> Result<()>;
+
+/// Where an instance keeps its transform.
+#[derive(Debug)]
+pub struct Place<T> {
+    /// As `configure` left it.
+    configured: RefCell<Option<T>>,
+    /// The copy of the exchange that is open. It is here and not behind the exchange's handle, so that the handle needs
+    /// no destructor, which would cost each component two more core modules and each instance their instantiation.
+    open: RefCell<Option<T>>,
+}
+
+impl<T> Place<T> {
+    /// Nothing yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a constant is needed")]
+    pub const fn new() -> Self {
+        Self { configured: RefCell::new(None), open: RefCell::new(None) }
+    }
+}
+
+/// Tells whether a type implements [`Open`], in [`crate::transform!`]: of two methods of the same name the one that needs
+/// fewer references is called, and [`Opens`] needs fewer than [`OpensNothing`].
+#[derive(Debug)]
+pub struct Probe<T>(pub PhantomData<T>);
+
+/// See [`Probe`].
+pub trait Opens<T> {
+    /// The function.
+    fn opener(&self) -> Option<Opener<T>>;
+}
+
+impl<T: Open> Opens<T> for Probe<T> {
+    fn opener(&self) -> Option<Opener<T>> {
+        Some(T::open)
+    }
+}
+
+/// See [`Probe`].
+pub trait OpensNothing<T> {
+    /// None.
+    fn opener(&self) -> Option<Opener<T>>;
+}
+
+impl<T> OpensNothing<T> for &Probe<T> {
+    fn opener(&self) -> Option<Opener<T>> {
+        None
+    }
+}
 
 /// The component's export.
 #[derive(Debug)]
 pub struct Component<T>(PhantomData<T>);
 
-/// One request's transform. Calls never overlap: the world has no async functions and the host enters one at a time.
+/// The handle of the exchange that is open.
 #[derive(Debug)]
-pub struct Opened<T>(RefCell<T>);
-
-/// The transform as it was configured; each request works on a copy.
-pub type Configured<T> = RefCell<Option<T>>;
-
-/// A transform with a place for the configured one, which [`crate::transform!`] makes.
-pub trait Plugin: Transform {
-    /// The place. A component has one thread.
-    const CONFIGURED: &'static LocalKey<Configured<Self>>;
-}
+pub struct Exchange<T>(PhantomData<T>);
 
 impl<T: Plugin> export::Guest for Component<T> {
-    type Exchange = Opened<T>;
+    type Exchange = Exchange<T>;
 
     fn configure(config: String) -> Result<(), wit::PluginError> {
         let transform = configured(&config)?;
-        T::CONFIGURED.set(Some(transform));
+        T::PLACE.with(|place| place.configured.replace(Some(transform)));
         Ok(())
     }
 
     fn describe() -> export::Description {
         // The host configures first; one that does not gets a description of nothing.
-        let described = T::CONFIGURED.with_borrow(|transform| transform.as_ref().map(Transform::describe));
-        described.unwrap_or_else(|| crate::Description::new("")).into()
+        let description = T::PLACE.with(|place| place.configured.borrow().as_ref().map(Transform::describe));
+        let mut description: export::Description = description.unwrap_or_else(|| Description::new("")).into();
+        if T::opener().is_some() {
+            description.hooks |= export::Hooks::OPEN;
+        }
+        description
     }
 }
 
-impl<T: Plugin> export::GuestExchange for Opened<T> {
-    fn open(request: wit::RequestInfo) -> Result<export::Exchange, wit::PluginError> {
-        let mut transform = T::CONFIGURED.with_borrow(Clone::clone).ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
-        transform.open(request)?;
-        Ok(export::Exchange::new(Self(RefCell::new(transform))))
+impl<T: Plugin> export::GuestExchange for Exchange<T> {
+    fn open(request: Option<Request>) -> Result<export::Exchange, wit::PluginError> {
+        T::PLACE.with(|place| {
+            let mut transform = place.configured.borrow().clone().ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
+            if let (Some(opener), Some(request)) = (T::opener(), request) {
+                opener(&mut transform, request)?;
+            }
+            place.open.replace(Some(transform));
+            Ok(export::Exchange::new(Self(PhantomData)))
+        })
     }
 
     fn before(&self, payload: wit::Payload) -> Result<export::Step, wit::PluginError> {
-        Ok(self.0.borrow_mut().before(payload.into())?.into())
+        Ok(with_open(|transform: &mut T| transform.before(payload.into()))?.into())
     }
 
     fn after(&self, payload: wit::Payload) -> Result<wit::Payload, wit::PluginError> {
-        Ok(self.0.borrow_mut().after(payload.into())?.into())
+        Ok(with_open(|transform: &mut T| transform.after(payload.into()))?.into())
     }
+}
+
+fn with_open<T: Plugin, R>(call: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
+    T::PLACE.with(|place| match &mut *place.open.borrow_mut() {
+        Some(transform) => call(transform),
+        None => Err(Error::internal("the host opened no exchange")),
+    })
 }
 
 /// A transform with its configuration, checked.

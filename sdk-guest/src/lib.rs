@@ -52,7 +52,7 @@ pub use tensor::{Datatype, Element, Tensor};
 
 /// Everything that a plugin usually names.
 pub mod prelude {
-    pub use crate::{Blob, Datatype, Description, Error, Hooks, Payload, Request, Result, Step, Tensor, Tensors, Transform, log};
+    pub use crate::{Blob, Datatype, Description, Error, Hooks, Open, Payload, Request, Result, Step, Tensor, Tensors, Transform, log};
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{self, json};
 }
@@ -75,14 +75,6 @@ pub type Request = bindings::bulkhead::plugin::types::RequestInfo;
 
 /// A decorator around a model: the configuration in the manifest, cloned for each request.
 pub trait Transform: serde::de::DeserializeOwned + Clone + 'static {
-    /// Called once, first. Keep here what `before` and `after` need of the request.
-    ///
-    /// # Errors
-    /// Refuses the request.
-    fn open(&mut self, _request: Request) -> Result<()> {
-        Ok(())
-    }
-
     /// Turns the request into what comes further in; or answers it.
     ///
     /// # Errors
@@ -111,17 +103,32 @@ pub trait Transform: serde::de::DeserializeOwned + Clone + 'static {
     }
 }
 
-/// Makes a type that implements [`Transform`] the component's export.
+/// What a [`Transform`] also implements that looks at the request: the host tells the others nothing of it.
+pub trait Open: Transform {
+    /// Called first for each request. Keep here what `before` and `after` need to know of it.
+    ///
+    /// # Errors
+    /// Refuses the request.
+    fn open(&mut self, request: Request) -> Result<()>;
+}
+
+/// Makes a type that implements [`Transform`], and perhaps [`Open`], the component's export.
 #[macro_export]
 macro_rules! transform {
     ($transform:ty) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
             ::std::thread_local! {
-                static CONFIGURED: $crate::glue::Configured<$transform> = const { ::std::cell::RefCell::new(None) };
+                static PLACE: $crate::glue::Place<$transform> = const { $crate::glue::Place::new() };
             }
             impl $crate::glue::Plugin for $transform {
-                const CONFIGURED: &'static ::std::thread::LocalKey<$crate::glue::Configured<Self>> = &CONFIGURED;
+                const PLACE: &'static ::std::thread::LocalKey<$crate::glue::Place<Self>> = &PLACE;
+
+                fn opener() -> ::std::option::Option<$crate::glue::Opener<Self>> {
+                    #[allow(unused_imports)]
+                    use $crate::glue::{Opens as _, OpensNothing as _};
+                    (&$crate::glue::Probe::<$transform>(::std::marker::PhantomData)).opener()
+                }
             }
             type BulkheadComponent = $crate::glue::Component<$transform>;
     $crate::bindings::export!(BulkheadComponent with_types_in $crate::bindings);

@@ -1,6 +1,6 @@
 //! A plugin's transform as the host drives it, natively: for plain `cargo test`.
 
-use crate::{Payload, Request, Result, Step, Transform, glue};
+use crate::{Open, Payload, Request, Result, Step, Transform, glue};
 
 /// One request's life inside a transform.
 #[derive(Debug)]
@@ -12,19 +12,20 @@ impl<T: Transform> Exchange<T> {
     /// # Errors
     /// As the transform.
     pub fn open(config: &serde_json::Value) -> Result<Self> {
-        let request =
-            Request { id: "test".to_owned(), model: "model".to_owned(), version: "1.0.0".to_owned(), headers: Vec::new(), time_left_us: 1_000_000 };
-        Self::open_with(config, request)
+        Ok(Self(glue::configured(&config.to_string())?))
     }
 
-    /// Opens one for a given request.
+    /// Opens one for a request that the transform looks at.
     ///
     /// # Errors
     /// As the transform.
-    pub fn open_with(config: &serde_json::Value, request: Request) -> Result<Self> {
-        let mut transform: T = glue::configured(&config.to_string())?;
-        transform.open(request)?;
-        Ok(Self(transform))
+    pub fn open_with(config: &serde_json::Value, request: Request) -> Result<Self>
+    where
+        T: Open,
+    {
+        let mut exchange = Self::open(config)?;
+        exchange.0.open(request)?;
+        Ok(exchange)
     }
 
     /// # Errors

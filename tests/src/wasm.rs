@@ -38,7 +38,7 @@ const SMALLEST: &str = r#"
     (func (export "bulkhead:plugin/transformer@0.1.0#configure") (param i32 i32) (result i32) (i32.const 8))
     (func (export "bulkhead:plugin/transformer@0.1.0#describe") (result i32) (i32.const 16))
     (func (export "bulkhead:plugin/transformer@0.1.0#[static]exchange.open")
-        (param i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32)
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32)
         (i32.store (i32.const 204) (call $new (i32.const 1)))
         (i32.const 200))
     (func (export "bulkhead:plugin/transformer@0.1.0#[method]exchange.before") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable)

@@ -92,7 +92,7 @@ async fn decorated(
     let (mut payload, id, outer) = match step {
         Step::Proceed(payload) => {
             let (payload, id) = infer(slot, request, payload, timings).await?;
-            (payload, id, open.len())
+            (read_by(transforms, payload), id, open.len())
         }
         Step::Answer(payload) => (payload, None, open.len() - 1),
     };
@@ -113,6 +113,17 @@ async fn decorated(
     }
     timings.after = start.elapsed();
     Ok((payload, id))
+}
+
+/// What the innermost transform reads of the model's outputs: the others would be copied into it for nothing.
+fn read_by(transforms: &[Transform], mut outputs: Payload) -> Payload {
+    let innermost = transforms.iter().map(Transform::description).rfind(|does| does.after);
+    if let (Payload::Tensors(tensors), Some(does)) = (&mut outputs, innermost)
+        && !does.consumes.is_empty()
+    {
+        tensors.retain(|tensor| does.consumes.iter().any(|read| read.name == tensor.name));
+    }
+    outputs
 }
 
 /// A guest that fails to clean up has already answered: its sandbox is dropped, and that is all.

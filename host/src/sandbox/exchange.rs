@@ -69,13 +69,13 @@ impl<'a> Exchange<'a> {
         let granted = options.limits.time;
         let started = clock::now();
         let time = Time { from: started, left: granted.min(request.deadline.left_at(started)), granted };
-        let info = exports::RequestInfo {
+        let info = transform.description().open.then(|| exports::RequestInfo {
             id: &request.id,
             model: &request.model,
             version: &request.version,
             headers: &request.headers,
             time_left_us: u64::try_from(request.deadline.left_at(started).as_micros()).unwrap_or(u64::MAX),
-        };
+        });
         let log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
         let (instance, resource) = match transform.warm.as_ref().and_then(Pool::take) {
             Some(mut instance) => {

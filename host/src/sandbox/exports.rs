@@ -81,7 +81,7 @@ impl Functions {
         &mut self,
         exports: &Exports,
         store: &mut Store<Ctx>,
-        request: RequestInfo<'_>,
+        request: Option<RequestInfo<'_>>,
     ) -> wasmtime::Result<Result<ResourceAny, PluginError>> {
         let function = kept(&mut self.open, self.instance, store, &exports.open)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]

@@ -184,6 +184,8 @@ impl Compiled {
 pub struct Description {
     /// One sentence.
     pub summary: String,
+    /// `open` looks at the request.
+    pub open: bool,
     /// `before` does something.
     pub before: bool,
     /// `after` does something.
@@ -198,7 +200,7 @@ pub struct Description {
     pub config_schema: Option<Value>,
     /// Tensors that `before` hands on.
     pub produces: Vec<TensorSignature>,
-    /// Tensors that `after` reads.
+    /// Tensors that `after` reads; all where there are none.
     pub consumes: Vec<TensorSignature>,
 }
 

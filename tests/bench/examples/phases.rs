@@ -21,7 +21,7 @@ fn measured_cycles(rt: &tokio::runtime::Runtime, t: &Transform, name: &str, n: u
                 drop(e.before(Payload::Json(r#"{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}"#.to_owned())).await.unwrap());
             } else {
                 let data = [0.1f32, 0.2, 0.7].iter().flat_map(|v| v.to_le_bytes()).collect();
-                drop(e.after(Payload::Tensors(vec![Tensor { name: "label".into(), datatype: Datatype::Int64, shape: vec![1], data: vec![0; 8] }, Tensor { name: "probabilities".into(), datatype: Datatype::Fp32, shape: vec![1, 3], data }])).await.unwrap());
+                drop(e.after(Payload::Tensors(vec![Tensor { name: "probabilities".into(), datatype: Datatype::Fp32, shape: vec![1, 3], data }])).await.unwrap());
             }
             let t2 = Instant::now();
             e.finish().await.unwrap();

@@ -76,7 +76,7 @@ impl Loop {
                 time_left_us: 60_000_000,
             };
             guest.call_configure(&mut store, &self.config).await?.map_err(refused)?;
-            let opened = exchange.call_open(&mut store, &request).await?.map_err(refused)?;
+            let opened = exchange.call_open(&mut store, Some(&request)).await?.map_err(refused)?;
             match self.call {
                 Call::Before(record) => {
                     let payload = types::Payload::Json(record.to_owned());

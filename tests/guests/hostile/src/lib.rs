@@ -65,13 +65,15 @@ enum Act {
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
-impl Transform for Hostile {
+impl Open for Hostile {
     fn open(&mut self, request: Request) -> Result<()> {
         REQUESTS.fetch_add(1, Ordering::Relaxed);
         self.request = Some(request);
         Ok(())
     }
+}
 
+impl Transform for Hostile {
     fn before(&mut self, payload: Payload) -> Result<Step> {
         let wish: Wish = payload.json()?;
         self.after = wish.after;
