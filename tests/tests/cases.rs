@@ -49,7 +49,9 @@ async fn every_case_holds_in_the_sandbox() {
     for folder in folders(&fixtures::workspace().join("plugins")).into_iter().filter(|folder| folder.join("cases").is_dir()) {
         let name = file_name(&folder);
         let bytes = fixtures::plugin(&name);
-        let plugin = sandboxes.admit("default", &format!("{name}@0.1.0"), &Digest::of(&bytes), bytes).await.expect("a plugin that is accepted");
+        let admitted =
+            sandboxes.admit("default", &format!("{name}@0.1.0"), &Digest::of(&bytes), bytes.clone()).await.expect("a plugin that is accepted");
+        let plugin = Uploaded { sandboxes: &sandboxes, plugin: admitted, bytes };
         for case in folders(&folder.join("cases")) {
             count += 1;
             if let Err(failure) = run(&plugin, &case).await {
@@ -61,7 +63,14 @@ async fn every_case_holds_in_the_sandbox() {
     assert!(count > 0, "no cases");
 }
 
-async fn run(plugin: &Plugin, folder: &Path) -> Result<(), String> {
+/// A plugin with its bytes, from which it is configured.
+struct Uploaded<'s> {
+    sandboxes: &'s Sandboxes,
+    plugin: Plugin,
+    bytes: Vec<u8>,
+}
+
+async fn run(plugin: &Uploaded<'_>, folder: &Path) -> Result<(), String> {
     let case: Case = toml::from_str(&read(&folder.join("case.toml"))).map_err(|error| format!("case.toml: {error}"))?;
     let outcome = exchange(plugin, &case, request(folder, &case)).await;
     let error = folder.join("error.txt");
@@ -79,10 +88,11 @@ async fn run(plugin: &Plugin, folder: &Path) -> Result<(), String> {
     }
 }
 
-async fn exchange(plugin: &Plugin, case: &Case, payload: Payload) -> Result<Payload, SandboxError> {
+async fn exchange(uploaded: &Uploaded<'_>, case: &Case, payload: Payload) -> Result<Payload, SandboxError> {
     let config = serde_json::to_string(&case.config).expect("TOML has a JSON form");
     let limits = Limits { time: Duration::from_secs(10), memory_bytes: 128 << 20 };
-    let transform = Transform::new(plugin, TransformOptions { config, limits, warm: false }).await?;
+    let options = TransformOptions { config, limits, warm: false };
+    let transform = uploaded.sandboxes.transform(&uploaded.plugin, options, async || Ok(uploaded.bytes.clone())).await?;
     let request = RequestInfo {
         id: "case".into(),
         model: "model".into(),

@@ -48,14 +48,8 @@ impl Compiler {
         if let Some(config) = &config {
             command.args(["--config-bytes", &config.len().to_string()]);
         }
-        let mut child = command
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(host)?;
+        let mut child =
+            command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(host)?;
         let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(Refused::Host("the compiler's process has no pipes".to_owned()));
         };

@@ -137,7 +137,10 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    async fn bounded<T>(&mut self, call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<T>) -> Result<T, SandboxError> {
+    async fn bounded<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<T>,
+    ) -> Result<T, SandboxError> {
         let Transform { compiled, options, .. } = self.transform;
         let started = clock::now();
         let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted: options.limits.time };

@@ -6,9 +6,7 @@
 //! then.
 
 use wasmtime::Store;
-use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower, ResourceAny, TypedFunc,
-};
+use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower, ResourceAny, TypedFunc};
 
 use super::bindings::bulkhead::plugin::types::{Payload, PluginError};
 use super::bindings::exports::bulkhead::plugin::transformer::Step;
@@ -64,12 +62,7 @@ impl Functions {
         Self { instance, open: None, before: None, after: None }
     }
 
-    pub(super) async fn configure(
-        &self,
-        exports: &Exports,
-        store: &mut Store<Ctx>,
-        config: &str,
-    ) -> wasmtime::Result<Result<(), PluginError>> {
+    pub(super) async fn configure(&self, exports: &Exports, store: &mut Store<Ctx>, config: &str) -> wasmtime::Result<Result<(), PluginError>> {
         let function = find(self.instance, store, &exports.configure)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: these are the types that `wit/transform.wit` gives `configure`.

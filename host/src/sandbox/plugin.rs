@@ -62,13 +62,7 @@ pub(super) struct Compiled {
 }
 
 impl Plugin {
-    pub(super) fn new(
-        inner: Arc<Inner>,
-        linker: &Linker<Ctx>,
-        component: &Component,
-        digest: Digest,
-        log: LogSource,
-    ) -> Result<Self, Refused> {
+    pub(super) fn new(inner: Arc<Inner>, linker: &Linker<Ctx>, component: &Component, digest: Digest, log: LogSource) -> Result<Self, Refused> {
         let ty = component.component_type();
         let engine = &inner.engine;
         let imports: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();

@@ -72,7 +72,12 @@ struct Reader {
 }
 
 impl Reader {
-    async fn read<T: Lift + Send + Sync + 'static, U>(&mut self, interface: &str, name: &str, with: impl FnOnce(&Store<Silent>, T) -> U) -> Option<U> {
+    async fn read<T: Lift + Send + Sync + 'static, U>(
+        &mut self,
+        interface: &str,
+        name: &str,
+        with: impl FnOnce(&Store<Silent>, T) -> U,
+    ) -> Option<U> {
         let read = self.call(interface, name).await;
         match read {
             Ok(value) => Some(with(&self.store, value)),

@@ -36,8 +36,8 @@ impl Format {
     }
 }
 
-/// Decodes an image of at most `max_pixels`.
-pub(crate) fn decode(data: &[u8], declared: Option<Format>, max_pixels: u64) -> Result<Source, String> {
+/// Decodes an image of at most `max_pixels`; where only its grays are wanted, it may give them alone.
+pub(crate) fn decode(data: &[u8], declared: Option<Format>, max_pixels: u64, gray: bool) -> Result<Source, String> {
     let Some(format) = Format::of(data) else { return Err("the content is neither PNG nor JPEG".to_owned()) };
     if let Some(declared) = declared
         && declared != format
@@ -47,7 +47,7 @@ pub(crate) fn decode(data: &[u8], declared: Option<Format>, max_pixels: u64) -> 
     let name = format.name();
     match format {
         Format::Png => png::decode(data, max_pixels),
-        Format::Jpeg => jpeg::decode(data, max_pixels),
+        Format::Jpeg => jpeg::decode(data, max_pixels, gray),
     }
     .map_err(|error| match error {
         Refusal::TooLarge { width, height } => format!("the image has {width} x {height} pixels, more than {max_pixels}"),

@@ -16,13 +16,14 @@ mod tensor;
 
 use bulkhead_sdk::prelude::*;
 
+use config::Color;
 pub use config::Image;
 
 impl Transform for Image {
     fn before(&mut self, payload: Payload) -> Result<Step> {
         let body = body::read(&payload)?;
         let refuse = |message| Error::invalid(body.pointer, message);
-        let source = decode::decode(&body.data, body.declared, self.max_pixels).map_err(refuse)?;
+        let source = decode::decode(&body.data, body.declared, self.max_pixels, self.color == Color::Gray).map_err(refuse)?;
         Ok(Step::Proceed(tensor::of(self, source)?.into()))
     }
 

@@ -69,6 +69,25 @@ fn decoded_jpegs_are_nearly_pillows() {
     }
 }
 
+/// The stored brightness against that of the decoded colours, which were rounded once more and cut to what a byte holds.
+#[test]
+fn grays_of_coloured_jpegs_are_nearly_pillows() {
+    for (name, expected, largest, mean) in
+        [("full-chroma.jpg", "full-chroma.rgb", 22, 0.2), ("photo.jpg", "photo.rgb", 44, 0.2), ("progressive.jpg", "photo.rgb", 44, 0.2)]
+    {
+        let got = pixels(fixture(name), "gray", "bilinear", (90, 70));
+        let expected = fixture(expected);
+        let luma = expected.as_chunks::<3>().0.iter().map(|[red, green, blue]| {
+            let [red, green, blue] = [*red, *green, *blue].map(u32::from);
+            ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
+        });
+        let differences: Vec<u8> = got.iter().zip(luma).map(|(left, right)| left.abs_diff(right)).collect();
+        let sum: f64 = differences.iter().map(|difference| f64::from(*difference)).sum();
+        let (most, average) = (differences.iter().max().copied().unwrap_or_default(), sum / differences.len() as f64);
+        assert!(differences.len() == 90 * 70 && most <= largest && average <= mean, "{name}: at most {most}, on average {average}");
+    }
+}
+
 #[test]
 fn gray_jpegs_have_equal_channels() {
     let gray = pixels(fixture("gray.jpg"), "gray", "bilinear", (31, 17));

@@ -11,7 +11,7 @@ use super::{Refusal, Source, check_size};
 /// What the decoder is asked for: four bytes are written faster than three.
 const COLORS: (ColorSpace, usize) = (ColorSpace::RGBA, 4);
 
-pub(super) fn decode(data: &[u8], max_pixels: u64) -> Result<Source, Refusal> {
+pub(super) fn decode(data: &[u8], max_pixels: u64, gray: bool) -> Result<Source, Refusal> {
     // Its own limits are lower than the format's: `max_pixels` is the limit here.
     let extent = usize::from(u16::MAX);
     let options = DecoderOptions::default().set_max_width(extent).set_max_height(extent).jpeg_set_out_colorspace(COLORS.0);
@@ -21,6 +21,8 @@ pub(super) fn decode(data: &[u8], max_pixels: u64) -> Result<Source, Refusal> {
     check_size(width, height, max_pixels)?;
     let (out, bytes_per_pixel) = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => (ColorSpace::Luma, 1),
+        // Stored as brightness and two differences: the first is the gray, and the others need no decoding.
+        Some(ColorSpace::YCbCr) if gray => (ColorSpace::Luma, 1),
         Some(ColorSpace::YCbCr) => COLORS,
         Some(ColorSpace::RGB) => (ColorSpace::RGB, 3),
         _ => return Err(Refusal::Broken("its colours are not gray, YCbCr or RGB; convert it to RGB".to_owned())),
