@@ -78,8 +78,10 @@ pub struct SandboxOptions {
 /// `[engine]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineOptions {
-    /// Copies of the model that run at the same time: 1 to 64, by default 1.
-    pub instances: u32,
+    /// Copies of the model that run at the same time, 1 to 64; left out, the host decides: several of a tiny model, one
+    /// of any other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
     /// Threads of each instance, 1 to 256; left out, the host decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
@@ -101,7 +103,7 @@ impl Default for SandboxOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { instances: 1, threads: None, device: Device::Cpu }
+        Self { instances: None, threads: None, device: Device::Cpu }
     }
 }
 

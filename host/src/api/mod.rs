@@ -10,6 +10,7 @@ mod plugins;
 mod predict;
 mod router;
 mod serve;
+mod timer;
 mod upload;
 mod versions;
 

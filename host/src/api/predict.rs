@@ -129,6 +129,8 @@ fn respond(slot: &Slot, variant: Variant, reply: Reply) -> Result<Response, ApiE
     };
     let mut response = body.into_response();
     let headers = response.headers_mut();
+    // Those below and the request's id, so that the map grows once.
+    headers.reserve(6);
     headers.insert(header::CONTENT_TYPE, content_type);
     // Names and versions have a syntax that fits into headers.
     headers.insert(MODEL, HeaderValue::from_str(slot.model()).unwrap_or(HeaderValue::from_static("")));
@@ -154,5 +156,5 @@ fn server_timing(reply: &Reply) -> HeaderValue {
         let thousandths = itoa::Buffer::new().format(1000 + micros % 1000).to_owned();
         text.push_str(&thousandths[1..]);
     }
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }

@@ -26,8 +26,8 @@ use watch::Watches;
 /// How a model is to be run.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
-    /// Sessions, each of which runs one request at a time.
-    pub instances: usize,
+    /// Sessions, each of which runs one request at a time; none gives a tiny model several, and any other one.
+    pub instances: Option<usize>,
     /// Threads of one run; none divides the cores among the instances.
     pub threads: Option<usize>,
     /// A CUDA device; none for the CPU.
@@ -36,12 +36,24 @@ pub struct LoadOptions {
     pub max_queue_size: usize,
 }
 
-/// Files up to this size are loaded again with one thread, where a trial shows that a run takes microseconds: loading
-/// them twice costs less than a pool of threads that never help. Arbitrary.
+/// Files up to this size are first loaded for runs that take microseconds, with one thread and several sessions, and
+/// again where a trial shows that they take longer. Loading them twice costs less than a pool of threads that never
+/// help. Arbitrary.
 const SMALL_FILE_BYTES: u64 = 1 << 20;
+
+/// Sessions of a tiny model at most; with one for each core no request waits for another's. Arbitrary: each takes some
+/// hundred KiB.
+const TINY_INSTANCES: usize = 8;
 
 /// How often the watch looks for runs on a caller's thread that last too long.
 const WATCH_PERIOD: Duration = Duration::from_millis(5);
+
+/// Sessions of a model, and threads of each.
+#[derive(Clone, Copy, PartialEq)]
+struct Shape {
+    instances: usize,
+    threads: usize,
+}
 
 /// The runtime and what all models share.
 pub struct Engine {
@@ -71,22 +83,27 @@ impl Engine {
     /// # Errors
     /// With the runtime's own message.
     pub fn load(&self, artifact: &Path, options: LoadOptions) -> Result<Arc<Model>, BackendError> {
-        let fitting = (self.cores / options.instances).max(1);
-        let threads = options.threads.unwrap_or(fitting);
+        let instances = options.instances.unwrap_or(1);
+        let chosen = Shape { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
+        let tiny = Shape {
+            // Each context on a graphics card takes far more than a session on the CPU.
+            instances: options.instances.unwrap_or(if options.cuda.is_none() { self.cores.min(TINY_INSTANCES) } else { 1 }),
+            threads: options.threads.unwrap_or(1),
+        };
         let small = std::fs::metadata(artifact).map(|file| file.len() <= SMALL_FILE_BYTES).unwrap_or(false);
-        if options.threads.is_none() && small && threads > 1 {
-            let model = self.load_with(artifact, options, 1)?;
+        if small && tiny != chosen {
+            let model = self.load_with(artifact, options, tiny)?;
             if model.runs_inline() {
                 return Ok(model);
             }
         }
-        self.load_with(artifact, options, threads)
+        self.load_with(artifact, options, chosen)
     }
 
-    fn load_with(&self, artifact: &Path, options: LoadOptions, threads: usize) -> Result<Arc<Model>, BackendError> {
+    fn load_with(&self, artifact: &Path, options: LoadOptions, Shape { instances, threads }: Shape) -> Result<Arc<Model>, BackendError> {
         let session_options = SessionOptions { threads, cuda: options.cuda };
-        let mut backends: Vec<Box<dyn backend::Backend>> = Vec::with_capacity(options.instances);
-        for _ in 0..options.instances {
+        let mut backends: Vec<Box<dyn backend::Backend>> = Vec::with_capacity(instances);
+        for _ in 0..instances {
             backends.push(Box::new(self.onnx.session(artifact, session_options)?));
         }
         Model::start(backends, threads, options.max_queue_size, Arc::clone(&self.watches), Arc::clone(&self.ticker))

@@ -46,7 +46,7 @@ impl Loader {
 
     async fn load_model(&self, artifact: PathBuf, manifest: &Manifest) -> Result<Arc<Model>, LoaderError> {
         let options = LoadOptions {
-            instances: manifest.engine.instances as usize,
+            instances: manifest.engine.instances.map(|instances| instances as usize),
             threads: manifest.engine.threads.map(|threads| threads as usize),
             cuda: match manifest.engine.device {
                 Device::Cpu => None,

@@ -168,7 +168,7 @@ fn sandbox(mut section: Section<'_>) -> SandboxOptions {
 fn engine(mut section: Section<'_>) -> EngineOptions {
     let default = EngineOptions::default();
     let read = EngineOptions {
-        instances: section.integer("instances", 1..=64).unwrap_or(default.instances),
+        instances: section.integer("instances", 1..=64),
         threads: section.integer("threads", 1..=256),
         device: section.parsed("device").unwrap_or(default.device),
     };

@@ -53,7 +53,7 @@ fn every_key_reads() {
     assert_eq!(manifest.headers, ["x-tenant-hint", "accept"]);
     assert_eq!(manifest.batching, Batching { max_batch_size: 32, max_queue_delay_microseconds: 100, max_queue_size: 16 });
     assert_eq!(manifest.sandbox, SandboxOptions { timeout_ms: 250, memory_mb: 128, reuse: Reuse::Warm });
-    assert_eq!(manifest.engine, EngineOptions { instances: 2, threads: Some(4), device: Device::Cuda { id: 0 } });
+    assert_eq!(manifest.engine, EngineOptions { instances: Some(2), threads: Some(4), device: Device::Cuda { id: 0 } });
     assert_eq!(manifest.container, None);
 }
 
