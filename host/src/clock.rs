@@ -11,6 +11,12 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Now, on the clock of files.
+#[must_use]
+pub fn system_now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Milliseconds since the epoch, for records.
 #[must_use]
 pub fn unix_ms() -> i64 {

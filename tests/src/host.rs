@@ -126,6 +126,16 @@ impl TestHost {
         self.post_json(&format!("/v1/models/{model}/predict"), body).await
     }
 
+    /// Waits until fresh instances of all of a version's transforms begin configured.
+    pub async fn configured_ahead(&self, model: &str, version: &str) {
+        eventually("the plugins are configured ahead of requests", STOP, async || {
+            let document = self.get(&format!("/v1/models/{model}/versions/{version}")).await.ok();
+            let sandboxes = document["sandboxes"].as_array().cloned().unwrap_or_default();
+            !sandboxes.is_empty() && sandboxes.iter().all(|sandbox| sandbox["configured_ahead"] == true)
+        })
+        .await;
+    }
+
     /// Log lines so far, as JSON; lines that are none are left out.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {

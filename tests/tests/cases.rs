@@ -92,7 +92,14 @@ async fn exchange(uploaded: &Uploaded<'_>, case: &Case, payload: Payload) -> Res
     let config = serde_json::to_string(&case.config).expect("TOML has a JSON form");
     let limits = Limits { time: Duration::from_secs(10), memory_bytes: 128 << 20 };
     let options = TransformOptions { config, limits, warm: false };
-    let transform = uploaded.sandboxes.transform(&uploaded.plugin, options, async || Ok(uploaded.bytes.clone())).await?;
+    let transform = uploaded.sandboxes.transform(&uploaded.plugin, options, std::future::ready(Ok(uploaded.bytes.clone()))).await?;
+    // What is tested is what serves: a copy of the configured instance.
+    let ahead = async {
+        while !transform.is_configured_ahead() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ahead).await.expect("a configured component");
     let request = RequestInfo {
         id: "case".into(),
         model: "model".into(),

@@ -199,3 +199,34 @@ async fn uploads_are_compiled_off_the_request_path() {
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert!(answered >= 3, "{answered} predictions while the plugin was compiled");
 }
+
+#[test]
+fn components_of_the_sdk_are_one_core_module() {
+    for name in ["tabular", "classify", "image"] {
+        let modules = core_modules(&fixtures::plugin(name));
+        assert_eq!(modules, 1, "`{name}`: each further module is instantiated for each request");
+    }
+    // This one writes log lines, which takes the module that breaks the circle between it and its import.
+    assert!(core_modules(&fixtures::hostile()) > 1);
+}
+
+/// Sections 1 of a component, after its magic and version: a byte of kind, a size in LEB128, and the content.
+fn core_modules(component: &[u8]) -> usize {
+    let (mut at, mut count) = (8, 0);
+    while at < component.len() {
+        count += usize::from(component[at] == 1);
+        at += 1;
+        let (mut size, mut shift) = (0, 0);
+        loop {
+            let byte = component[at];
+            at += 1;
+            size |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        at += size;
+    }
+    count
+}

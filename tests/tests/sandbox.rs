@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bulkhead_tests::{TestHost, fixtures};
+use bulkhead_tests::{TestHost, fixtures, wasm};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ async fn hostile(sandbox: &str) -> TestHost {
     let host = TestHost::start().await;
     assert_eq!(host.put_plugin("hostile", "0.1.0", fixtures::hostile()).await.status, 201);
     host.deploy("m", "1.0.0", &manifest(sandbox), fixtures::model("identity_f32")).await;
+    // What is tested is what serves.
+    host.configured_ahead("m", "1.0.0").await;
     host
 }
 
@@ -114,6 +116,52 @@ async fn a_warm_sandbox_serves_one_version_only_and_ends_with_a_failure() {
     assert_eq!(count("1.0.0").await, 1);
     host.predict("m", &json!({ "before": "refuse" })).await.error(400, "invalid_input");
     assert_eq!(count("1.0.0").await, 1);
+}
+
+#[tokio::test]
+async fn each_fresh_sandbox_begins_as_its_configuration_left_it() {
+    let mut host = hostile("").await;
+    let count = json!({ "before": "count" });
+    for _ in 0..3 {
+        assert_eq!(host.predict("m", &count).await.ok(), json!({ "count": 1 }));
+    }
+    // Another configuration of the same plugin is another beginning, and none is made twice.
+    let labels = |labels: &str| format!("{}\ntransforms = [{{ plugin = \"classify@0.1.0\", config = {{ labels = [{labels}] }} }}]", fixtures::PLAIN);
+    assert_eq!(host.put_plugin("classify", "0.1.0", fixtures::plugin("classify")).await.status, 201);
+    let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.0, 1.0] }] });
+    for (version, names, best) in [("2.0.0", "'a', 'b'", "b"), ("3.0.0", "'c', 'd'", "d"), ("4.0.0", "'a', 'b'", "b")] {
+        host.deploy("c", version, &labels(names), fixtures::model("identity_f32")).await;
+        let predict = async || host.post_json(&format!("/v1/models/c/versions/{version}/predict"), &body).await.ok()["label"].clone();
+        // Before it is configured ahead, as it may still be here, and after.
+        assert_eq!(predict().await, best);
+        host.configured_ahead("c", version).await;
+        assert_eq!(predict().await, best);
+    }
+    // What was made is there again after a restart, from the first request on.
+    host.restart().await;
+    let document = host.get("/v1/models/m/versions/1.0.0").await.ok();
+    assert_eq!(document["sandboxes"], json!([{ "plugin": "hostile@0.1.0", "configured_ahead": true }]));
+    assert_eq!(host.predict("m", &count).await.ok(), json!({ "count": 1 }));
+}
+
+#[tokio::test]
+async fn a_plugin_whose_state_can_not_be_copied_configures_itself_at_each_request() {
+    // Grows a table, which no component that begins configured could show.
+    let grows = "(table 1 4 funcref) (func (drop (table.grow 0 (ref.null func) (i32.const 1))))";
+    let host = TestHost::start().await;
+    assert_eq!(host.put_plugin("grows", "0.1.0", wasm::transform(grows)).await.status, 201);
+    let manifest = format!("{}\ntransforms = [{{ plugin = \"grows@0.1.0\" }}]", fixtures::PLAIN);
+    host.deploy("m", "1.0.0", &manifest, fixtures::model("identity_f32")).await;
+    bulkhead_tests::eventually("the host says so", BOUNDED, async || {
+        host.log()
+            .iter()
+            .any(|line| line["plugin"] == "grows@0.1.0" && line["message"].as_str().is_some_and(|text| text.contains("each configures it")))
+    })
+    .await;
+    let document = host.get("/v1/models/m/versions/1.0.0").await.ok();
+    assert_eq!(document["sandboxes"][0]["configured_ahead"], false);
+    // This plugin opens, and breaks off in `before`.
+    host.predict("m", &json!({})).await.error(502, "plugin_trapped");
 }
 
 #[tokio::test]

@@ -99,6 +99,9 @@ pub(super) struct VersionDocument {
     /// Where and with how many sessions and threads it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<EngineDocument>,
+    /// How its transforms run, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sandboxes: Vec<SandboxDocument>,
     /// Milliseconds since the epoch.
     created_at: Option<i64>,
 }
@@ -111,15 +114,31 @@ struct EngineDocument {
     inline: bool,
 }
 
+#[derive(Serialize, ToSchema)]
+struct SandboxDocument {
+    /// As `name@version`.
+    plugin: String,
+    /// Each request begins with a configured instance; else it configures its own, as it does for the moment that making
+    /// a configured one takes after an upload, or always where the plugin imports WASI.
+    configured_ahead: bool,
+}
+
 impl VersionDocument {
     pub(super) fn new(record: VersionRecord, state: Option<&State>) -> Self {
-        let engine = match state {
-            Some(State::Ready(slot)) => {
-                let engine = slot.engine();
-                Some(EngineDocument { instances: engine.instances(), threads: engine.threads(), inline: engine.runs_inline() })
-            }
+        let slot = match state {
+            Some(State::Ready(slot)) => Some(slot),
             _ => None,
         };
+        let engine = slot.map(|slot| slot.engine()).map(|engine| EngineDocument {
+            instances: engine.instances(),
+            threads: engine.threads(),
+            inline: engine.runs_inline(),
+        });
+        let sandboxes = slot
+            .map(|slot| slot.transforms())
+            .unwrap_or_default()
+            .iter()
+            .map(|transform| SandboxDocument { plugin: transform.plugin().to_owned(), configured_ahead: transform.is_configured_ahead() });
         Self {
             name: record.model.name.to_string(),
             version: record.model.version.to_string(),
@@ -135,6 +154,7 @@ impl VersionDocument {
             signature: record.signature,
             manifest: serde_json::to_value(&record.manifest).unwrap_or_default(),
             engine,
+            sandboxes: sandboxes.collect(),
             created_at: Some(record.created_at),
         }
     }
@@ -153,6 +173,7 @@ impl VersionDocument {
             signature: Value::Null,
             manifest: Value::Null,
             engine: None,
+            sandboxes: Vec::new(),
             created_at: None,
         }
     }

@@ -37,7 +37,8 @@ impl Loader {
             let plugin = self.plugin(tenant, &wanted.plugin).await?;
             let config = serde_json::Value::Object(wanted.config.clone()).to_string();
             let options = TransformOptions { config, limits, warm: manifest.sandbox.reuse == Reuse::Warm };
-            let component = async || Ok(self.artifacts().get(plugin.digest()).await?.to_vec());
+            let (loader, digest) = (self.clone(), *plugin.digest());
+            let component = async move { Ok(loader.artifacts().get(&digest).await?.to_vec()) };
             let transform = self.0.sandboxes.transform(&plugin, options, component).await;
             transforms.push(transform.map_err(|source| LoaderError::Config { at, plugin: wanted.plugin.clone(), source })?);
         }

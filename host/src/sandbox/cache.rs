@@ -1,8 +1,8 @@
 //! Compiled components on disk. Compiled code is native code, so nothing is given out that this host did not write
 //! itself: each file carries a keyed hash over its name and content, made with a key that only this host has.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,41 +10,95 @@ use bulkhead_registry::Digest;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
+use crate::clock;
+
 const TAG_BYTES: usize = 32;
+
+/// The file of the key.
+const KEY: &str = "key";
+
+/// Bytes of all files; those that were not used for the longest go first, and are compiled again should they be asked
+/// for. Arbitrary: a plugin takes about a megabyte, once more for each configuration of it.
+const MOST_BYTES: u64 = 2 << 30;
 
 pub(super) struct Cache {
     folder: PathBuf,
     key: [u8; 32],
     fingerprint: u64,
+    most_bytes: u64,
 }
 
 impl Cache {
     /// Opens the folder, made with access for this user only; a key is made at the first time.
     pub(super) fn open(folder: &Path, fingerprint: u64) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let key = key(&folder.join("key"))?;
-        Ok(Self { folder: folder.to_owned(), key, fingerprint })
+        let key = key(&folder.join(KEY))?;
+        Ok(Self { folder: folder.to_owned(), key, fingerprint, most_bytes: MOST_BYTES })
     }
 
-    /// The compiled component, if it is there and untouched.
-    pub(super) fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+    /// The file of a compiled component, if it is there and untouched. It begins with the component; what is written here
+    /// is only ever replaced as a whole, so the file that was read is also the one that is mapped.
+    pub(super) fn get(&self, digest: &Digest) -> Option<File> {
         let path = self.path(digest);
-        let mut content = fs::read(&path).ok()?;
-        let at = content.len().checked_sub(TAG_BYTES)?;
-        let tag = content.split_off(at);
-        if self.mac(digest, &content).verify_slice(&tag).is_err() {
+        let mut file = File::options().read(true).append(true).open(&path).ok()?;
+        if !self.is_untouched(digest, &mut file).ok()? {
             tracing::error!(file = %path.display(), "a compiled component was changed by somebody else: it is not used");
             return None;
         }
-        Some(content)
+        // When it was last used, for `trim`; of no use to anybody else.
+        let _ = file.set_modified(clock::system_now());
+        Some(file)
+    }
+
+    /// Reads it piece by piece: as a whole it would leave megabytes with the allocator.
+    fn is_untouched(&self, digest: &Digest, file: &mut File) -> io::Result<bool> {
+        let Some(mut left) = file.metadata()?.len().checked_sub(TAG_BYTES as u64) else { return Ok(false) };
+        let mut mac = self.mac(digest);
+        let mut buffer = vec![0; 64 << 10];
+        while left > 0 {
+            let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let piece = &mut buffer[..most];
+            file.read_exact(piece)?;
+            mac.update(piece);
+            left -= piece.len() as u64;
+        }
+        let mut tag = [0; TAG_BYTES];
+        file.read_exact(&mut tag)?;
+        Ok(mac.verify_slice(&tag).is_ok())
     }
 
     /// Keeps a compiled component.
     pub(super) fn put(&self, digest: &Digest, compiled: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(compiled)?;
-        file.write_all(&self.mac(digest, compiled).finalize().into_bytes())?;
+        let mut mac = self.mac(digest);
+        mac.update(compiled);
+        file.write_all(&mac.finalize().into_bytes())?;
         file.persist(self.path(digest))?;
+        self.trim()
+    }
+
+    /// Removes what was not used for the longest, until the rest fits.
+    fn trim(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // The key stays; a file that another upload replaces just now is none of ours.
+            if let Ok(metadata) = entry.metadata()
+                && entry.file_name() != KEY
+            {
+                files.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
+        }
+        files.sort_unstable();
+        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, size, path) in files {
+            if bytes <= self.most_bytes {
+                break;
+            }
+            fs::remove_file(path)?;
+            bytes -= size;
+        }
         Ok(())
     }
 
@@ -52,12 +106,11 @@ impl Cache {
         self.folder.join(format!("{}-{:016x}", digest.hex(), self.fingerprint))
     }
 
-    fn mac(&self, digest: &Digest, compiled: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, digest: &Digest) -> Hmac<Sha256> {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length");
         mac.update(digest.hex().as_bytes());
         mac.update(&self.fingerprint.to_le_bytes());
-        mac.update(compiled);
         mac
     }
 }
@@ -67,7 +120,7 @@ fn key(path: &Path) -> io::Result<[u8; 32]> {
         Ok(bytes) => bytes.try_into().map_err(|_| io::Error::other(format!("`{}` is not a key of 32 bytes; remove it", path.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 32];
-            io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut key)?;
+            File::open("/dev/urandom")?.read_exact(&mut key)?;
             // Whole or not at all, and for this user only, which is how temporary files are made.
             let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
             file.write_all(&key)?;
@@ -83,22 +136,31 @@ fn key(path: &Path) -> io::Result<[u8; 32]> {
 mod tests {
     use super::*;
 
+    /// Of the file without its tag.
+    fn content(cache: &Cache, digest: &Digest) -> Vec<u8> {
+        let (mut file, mut bytes) = (cache.get(digest).unwrap(), Vec::new());
+        io::Seek::rewind(&mut file).unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes.truncate(bytes.len() - TAG_BYTES);
+        bytes
+    }
+
     #[test]
     fn only_what_the_host_wrote_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path(), 1).unwrap();
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         cache.put(&a, b"native code of a").unwrap();
-        assert_eq!(cache.get(&a).unwrap(), b"native code of a");
-        assert_eq!(cache.get(&b), None);
+        assert_eq!(content(&cache, &a), b"native code of a");
+        assert!(cache.get(&b).is_none());
 
         // Another version of the compiler, and a restart with the same one.
-        assert_eq!(Cache::open(folder.path(), 2).unwrap().get(&a), None);
-        assert_eq!(Cache::open(folder.path(), 1).unwrap().get(&a).unwrap(), b"native code of a");
+        assert!(Cache::open(folder.path(), 2).unwrap().get(&a).is_none());
+        assert_eq!(content(&Cache::open(folder.path(), 1).unwrap(), &a), b"native code of a");
 
         // A file under another's name.
         fs::copy(cache.path(&a), cache.path(&b)).unwrap();
-        assert_eq!(cache.get(&b), None);
+        assert!(cache.get(&b).is_none());
 
         // Every single bit counts.
         let good = fs::read(cache.path(&a)).unwrap();
@@ -106,12 +168,32 @@ mod tests {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             fs::write(cache.path(&a), &bad).unwrap();
-            assert_eq!(cache.get(&a), None, "bit {bit}");
+            assert!(cache.get(&a).is_none(), "bit {bit}");
         }
         fs::write(cache.path(&a), &good[..good.len() - 1]).unwrap();
-        assert_eq!(cache.get(&a), None);
+        assert!(cache.get(&a).is_none());
         fs::write(cache.path(&a), b"").unwrap();
-        assert_eq!(cache.get(&a), None);
+        assert!(cache.get(&a).is_none());
+    }
+
+    #[test]
+    fn what_was_not_used_for_the_longest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(folder.path(), 1).unwrap();
+        cache.most_bytes = 300;
+        let digests = [b"a", b"b", b"c"].map(|text| Digest::of(text));
+        let age = |digest: &Digest, seconds| {
+            let file = File::options().append(true).open(cache.path(digest)).unwrap();
+            file.set_modified(clock::system_now() - std::time::Duration::from_secs(seconds)).unwrap();
+        };
+        cache.put(&digests[0], &[0; 100]).unwrap();
+        cache.put(&digests[1], &[1; 100]).unwrap();
+        age(&digests[0], 20);
+        age(&digests[1], 10);
+        assert!(cache.get(&digests[0]).is_some());
+        cache.put(&digests[2], &[2; 100]).unwrap();
+        assert_eq!(digests.map(|digest| cache.get(&digest).is_some()), [true, false, true]);
+        assert_eq!(Cache::open(folder.path(), 1).unwrap().key, cache.key);
     }
 
     #[test]

@@ -103,6 +103,8 @@ pub fn run_compiler(config_bytes: Option<usize>) -> Result<(), String> {
     let component = match config_bytes {
         None => input,
         Some(bytes) => {
+            // Nobody waits for it: requests come first.
+            yield_to_others();
             let (config, component) = input.split_at_checked(bytes).ok_or("the configuration is cut off")?;
             let config = str::from_utf8(config).map_err(|error| error.to_string())?;
             // Without drivers it needs no file, of which none can be opened.
@@ -113,6 +115,15 @@ pub fn run_compiler(config_bytes: Option<usize>) -> Result<(), String> {
     let engine = wasmtime::Engine::new(&engine::config()).map_err(short)?;
     let compiled = engine.precompile_component(&component).map_err(short)?;
     std::io::stdout().lock().write_all(&compiled).map_err(|error| error.to_string())
+}
+
+#[expect(unsafe_code, reason = "the standard library can't set priorities")]
+fn yield_to_others() {
+    const NICE: libc::c_int = 10;
+    // SAFETY: `setpriority` takes three numbers. That it fails would only leave the priority as it is.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+    }
 }
 
 #[expect(unsafe_code, reason = "the standard library can't set limits")]

@@ -1,14 +1,17 @@
 //! Wasmtime, configured once: every number below has its reason.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_registry::Digest;
 use prometheus::IntCounter;
+use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -19,7 +22,7 @@ use super::error::SandboxError;
 use super::imports;
 use super::imports::log::LogSource;
 use super::places::{self, AllPlaces, Places};
-use super::plugin::{Compiled, Plugin, Transform, TransformOptions};
+use super::plugin::Plugin;
 use super::store::Ctx;
 use crate::clock::{Deadline, Ticker};
 
@@ -45,14 +48,20 @@ pub struct SandboxOptions {
     pub compiler: PathBuf,
 }
 
-/// Makes sandboxes.
-pub struct Sandboxes {
-    pub(super) inner: Arc<Inner>,
-    linker: Linker<Ctx>,
+/// Makes sandboxes; cheap to clone.
+#[derive(Clone)]
+pub struct Sandboxes(pub(super) Arc<Shared>);
+
+/// What makes them.
+pub(super) struct Shared {
+    inner: Arc<Inner>,
+    pub(super) linker: Linker<Ctx>,
     compiler: Compiler,
     cache: Cache,
     admission: AdmissionLimits,
     log_lines_dropped: IntCounter,
+    /// One configuration at a time is made ahead of requests, so that an upload never waits for more.
+    pub(super) ahead: Semaphore,
 }
 
 /// What every sandbox shares.
@@ -87,7 +96,8 @@ impl Sandboxes {
         imports::link(&mut linker).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let inner = Inner { engine, ticker, places: AllPlaces::new(instances) };
         let compiler = Compiler::new(options.compiler);
-        Ok(Self { inner: Arc::new(inner), linker, compiler, cache, admission: options.admission, log_lines_dropped })
+        let (inner, admission, ahead) = (Arc::new(inner), options.admission, Semaphore::new(1));
+        Ok(Self(Arc::new(Shared { inner, linker, compiler, cache, admission, log_lines_dropped, ahead })))
     }
 
     /// Checks, compiles and tries an uploaded component.
@@ -95,7 +105,7 @@ impl Sandboxes {
     /// # Errors
     /// [`Refused`] says which of the rules it breaks.
     pub async fn admit(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
-        let limits = self.admission;
+        let limits = self.0.admission;
         let bytes = tokio::task::spawn_blocking(move || admission::check(&bytes, limits).map(|()| bytes))
             .await
             .map_err(|error| Refused::Host(error.to_string()))??;
@@ -109,74 +119,44 @@ impl Sandboxes {
     /// # Errors
     /// As [`Sandboxes::admit`].
     pub async fn load(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
-        let component = match self.cached(digest) {
+        let component = match self.cached(*digest).await {
             Some(component) => component,
-            None => self.compile(digest, bytes, None).await?,
+            None => self.compile(*digest, bytes, None).await?,
         };
-        let log = LogSource::new(tenant.to_owned(), plugin.to_owned(), self.log_lines_dropped.clone());
-        Plugin::new(Arc::clone(&self.inner), &self.linker, &component, *digest, log)
+        let log = LogSource::new(tenant.to_owned(), plugin.to_owned(), self.0.log_lines_dropped.clone());
+        Plugin::new(Arc::clone(&self.0.inner), &self.0.linker, &component, *digest, log)
     }
 
-    /// A plugin as a version of a model uses it. `component` gives the plugin's bytes, should it need them.
-    ///
-    /// # Errors
-    /// As [`Plugin::describe`] where the plugin refuses the configuration.
-    pub async fn transform(
-        &self,
-        plugin: &Plugin,
-        options: TransformOptions,
-        component: impl AsyncFnOnce() -> anyhow::Result<Vec<u8>>,
-    ) -> Result<Transform, SandboxError> {
-        let description = plugin.describe(&options.config).await?;
-        let compiled = match self.configured(plugin, &options.config, component).await {
-            Ok(compiled) => compiled,
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::warn!(plugin = plugin.name(), error, "a plugin can't be configured ahead of its requests: each will configure it");
-                Arc::clone(&plugin.0)
+    /// Compiles a component, with a configuration in it where there is one, and keeps the outcome under the digest.
+    pub(super) async fn compile(&self, digest: Digest, bytes: Vec<u8>, config: Option<String>) -> Result<Component, Refused> {
+        let compiled = self.0.compiler.compile(bytes, config).await?;
+        let this = self.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            match this.0.cache.put(&digest, &compiled) {
+                // From the file, as at the next start: its pages come as they are needed, and go as others need them.
+                Ok(()) => {
+                    if let Some(component) = this.0.cached(&digest) {
+                        return Ok(component);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a compiled component can't be kept: it will be compiled again at the next start"),
             }
-        };
-        Ok(Transform::new(compiled, options, description))
+            this.0.deserialize(&compiled).map_err(|error| Refused::Compile(error.to_string()))
+        });
+        made.await.map_err(|error| Refused::Host(error.to_string()))?
     }
 
-    /// The plugin in the state that its configuration left it in, made once for all versions that have the same.
-    async fn configured(
-        &self,
-        plugin: &Plugin,
-        config: &str,
-        component: impl AsyncFnOnce() -> anyhow::Result<Vec<u8>>,
-    ) -> anyhow::Result<Arc<Compiled>> {
-        let plain = &plugin.0;
-        if !plain.can_be_configured_ahead() {
-            return Ok(Arc::clone(plain));
-        }
-        let digest = Digest::of(format!("{}\n{config}", plain.digest.hex()).as_bytes());
-        let mut there = plain.configured.lock().await;
-        if let Some(compiled) = there.get(&digest).and_then(Weak::upgrade) {
-            return Ok(compiled);
-        }
-        let component = match self.cached(&digest) {
-            Some(component) => component,
-            None => self.compile(&digest, component().await?, Some(config.to_owned())).await?,
-        };
-        let compiled = Arc::new(plain.with_configuration(&self.linker, &component)?);
-        there.retain(|_, compiled| compiled.strong_count() > 0);
-        there.insert(digest, Arc::downgrade(&compiled));
-        Ok(compiled)
+    /// What was compiled before.
+    pub(super) async fn cached(&self, digest: Digest) -> Option<Component> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.0.cached(&digest)).await.ok().flatten()
     }
+}
 
-    async fn compile(&self, digest: &Digest, bytes: Vec<u8>, config: Option<String>) -> Result<Component, Refused> {
-        let compiled = self.compiler.compile(bytes, config).await?;
-        let component = self.deserialize(&compiled).map_err(|error| Refused::Compile(error.to_string()))?;
-        if let Err(error) = self.cache.put(digest, &compiled) {
-            tracing::warn!(%error, "a compiled component can't be kept: it will be compiled again at the next start");
-        }
-        Ok(component)
-    }
-
+impl Shared {
     fn cached(&self, digest: &Digest) -> Option<Component> {
-        let compiled = self.cache.get(digest)?;
-        match self.deserialize(&compiled) {
+        let file = self.cache.get(digest)?;
+        match self.map(&file) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a compiled component is of no use any more: compiling it again");
@@ -187,9 +167,18 @@ impl Sandboxes {
 
     #[expect(unsafe_code, reason = "wasmtime runs what it is given here")]
     fn deserialize(&self, compiled: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: the bytes come from our own compiler over a pipe, or from the cache, which gives only what it can
-        // authenticate as having come from there (`cache.rs`; tested there with flipped bits and swapped files).
+        // SAFETY: the bytes come from our own compiler over a pipe.
         unsafe { Component::deserialize(&self.inner.engine, compiled) }
+    }
+
+    #[expect(unsafe_code, reason = "wasmtime runs what it is given here")]
+    fn map(&self, file: &File) -> wasmtime::Result<Component> {
+        // The very file that was authenticated, whatever its name stands for by now.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: the cache gives only what it can authenticate as having come from our own compiler (`cache.rs`; tested
+        // there with flipped bits and swapped files). It lies in a folder for this user only, and is replaced or removed
+        // there, never written to.
+        unsafe { Component::deserialize_file(&self.inner.engine, path) }
     }
 }
 

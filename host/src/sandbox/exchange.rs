@@ -12,9 +12,10 @@ use super::error::SandboxError;
 use super::exports::{self, Exports, Functions};
 use super::imports::log::LogLines;
 use super::places::Places;
-use super::plugin::Transform;
+use super::plugin::Compiled;
 use super::pool::Pool;
 use super::store::{self, Ctx, Time};
+use super::transform::Transform;
 use crate::clock::{self, Deadline};
 use crate::payload::Payload;
 
@@ -44,7 +45,8 @@ pub enum Step {
 
 /// A store with its instance.
 pub(super) struct Instance {
-    pub(super) store: Store<Ctx>,
+    store: Store<Ctx>,
+    pub(super) compiled: Arc<Compiled>,
     functions: Functions,
     /// Requests that it has served.
     pub(super) uses: u32,
@@ -65,7 +67,7 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     pub(super) async fn open(transform: &'a Transform, request: &RequestInfo, places: &'a Places<'a>) -> Result<Self, SandboxError> {
-        let Transform { compiled, options, .. } = transform;
+        let options = &transform.options;
         let granted = options.limits.time;
         let started = clock::now();
         let time = Time { from: started, left: granted.min(request.deadline.left_at(started)), granted };
@@ -76,17 +78,18 @@ impl<'a> Exchange<'a> {
             headers: &request.headers,
             time_left_us: u64::try_from(request.deadline.left_at(started).as_micros()).unwrap_or(u64::MAX),
         });
-        let log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
         let (instance, resource) = match transform.warm.as_ref().and_then(Pool::take) {
             Some(mut instance) => {
-                let Instance { store, functions, .. } = &mut instance;
+                let Instance { store, compiled, functions, .. } = &mut instance;
                 let ctx = store.data_mut();
                 ctx.meter.exhausted = false;
-                ctx.log = log;
+                ctx.log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
                 let opened = store::bounded(store, time, compiled.waits, async |store| functions.open(&compiled.exports, store, info).await).await?;
                 (instance, opened?)
             }
             None => {
+                let compiled = Arc::clone(transform.compiled());
+                let log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
                 let mut store = store::new(&compiled.inner, Ctx::new(options.limits.memory_bytes, log));
                 let (functions, resource) = store::bounded(&mut store, time, compiled.waits, async |store| {
                     let mut functions = match compiled.instantiate(store, &options.config).await? {
@@ -97,7 +100,7 @@ impl<'a> Exchange<'a> {
                     Ok(opened.map(|resource| (functions, resource)))
                 })
                 .await??;
-                (Instance { store, functions, uses: 0, idle: None }, resource)
+                (Instance { store, compiled, functions, uses: 0, idle: None }, resource)
             }
         };
         let left = granted.saturating_sub(clock::now() - started);
@@ -133,7 +136,7 @@ impl<'a> Exchange<'a> {
         let Some(pool) = &self.transform.warm else { return Ok(()) };
         let resource = self.resource;
         self.bounded(async |_, _, store| resource.resource_drop_async(store).await).await?;
-        pool.give_back(self.instance, &self.transform.compiled.inner.places);
+        pool.give_back(self.instance);
         Ok(())
     }
 
@@ -141,10 +144,10 @@ impl<'a> Exchange<'a> {
         &mut self,
         call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<T>,
     ) -> Result<T, SandboxError> {
-        let Transform { compiled, options, .. } = self.transform;
         let started = clock::now();
-        let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted: options.limits.time };
-        let Instance { store, functions, .. } = &mut self.instance;
+        let granted = self.transform.options.limits.time;
+        let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted };
+        let Instance { store, compiled, functions, .. } = &mut self.instance;
         let outcome = store::bounded(store, time, compiled.waits, async |store| call(functions, &compiled.exports, store).await).await;
         self.left = self.left.saturating_sub(clock::now() - started);
         outcome

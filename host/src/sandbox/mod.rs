@@ -5,6 +5,7 @@
 //! opens an [`Exchange`] of it, in a fresh store and instance, dropped on any error and after the last call.
 
 mod admission;
+mod ahead;
 mod bindings;
 mod cache;
 pub mod compile;
@@ -20,10 +21,12 @@ mod plugin;
 mod pool;
 mod snapshot;
 mod store;
+mod transform;
 
 pub use admission::{AdmissionLimits, Refused};
 pub use engine::{SandboxOptions, Sandboxes};
 pub use error::SandboxError;
 pub use exchange::{Exchange, RequestInfo, Step};
 pub use places::Places;
-pub use plugin::{Description, Limits, Plugin, TensorSignature, Transform, TransformOptions};
+pub use plugin::{Description, Limits, Plugin, TensorSignature};
+pub use transform::{Transform, TransformOptions};

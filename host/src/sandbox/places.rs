@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use std::sync::Arc;
 
 use super::error::SandboxError;
-use super::plugin::Transform;
+use super::transform::Transform;
 use crate::clock::{Busy, Deadline, Ticker};
 
 /// All places.

@@ -1,4 +1,4 @@
-//! A compiled component, and the use that a model makes of it.
+//! A compiled component.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_registry::Digest;
+use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::Mutex;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
@@ -16,12 +16,9 @@ use super::bindings::TransformPre;
 use super::bindings::bulkhead::plugin::types::PluginError;
 use super::engine::Inner;
 use super::error::SandboxError;
-use super::exchange::{Exchange, RequestInfo};
 use super::exports::{Exports, Functions, TRANSFORMER};
 use super::imports;
 use super::imports::log::{LogLines, LogSource};
-use super::places::{self, Places};
-use super::pool::Pool;
 use super::store::{self, Ctx, Time};
 use crate::clock::{self, Deadline};
 use crate::tensor::Datatype;
@@ -58,7 +55,7 @@ pub(super) struct Compiled {
     /// Its instances begin configured.
     pub(super) is_configured: bool,
     /// The same with configurations, by the digest of both; empty for what is itself configured.
-    pub(super) configured: Mutex<HashMap<Digest, Weak<Compiled>>>,
+    pub(super) configured: Mutex<HashMap<Digest, Weak<Self>>>,
 }
 
 impl Plugin {
@@ -207,63 +204,4 @@ pub struct TensorSignature {
     pub datatype: Datatype,
     /// Its extents.
     pub shape: Vec<i64>,
-}
-
-/// How a model uses a plugin.
-#[derive(Debug, Clone)]
-pub struct TransformOptions {
-    /// JSON text of the configuration.
-    pub config: String,
-    /// Bounds of each exchange.
-    pub limits: Limits,
-    /// Instances may serve several requests, of this model version only.
-    pub warm: bool,
-}
-
-/// A plugin as one model version uses it.
-pub struct Transform {
-    pub(super) compiled: Arc<Compiled>,
-    pub(super) options: TransformOptions,
-    pub(super) warm: Option<Pool>,
-    description: Description,
-}
-
-impl Transform {
-    pub(super) fn new(compiled: Arc<Compiled>, options: TransformOptions, description: Description) -> Self {
-        let warm = options.warm.then(Pool::default);
-        Self { compiled, options, warm, description }
-    }
-
-    /// What it does.
-    #[must_use]
-    pub fn description(&self) -> &Description {
-        &self.description
-    }
-
-    /// The plugin, as `name@version`.
-    #[must_use]
-    pub fn plugin(&self) -> &str {
-        &self.compiled.log.plugin
-    }
-
-    /// Takes the places that a request needs for all of these.
-    ///
-    /// # Errors
-    /// [`SandboxError::Busy`] where none came free in time.
-    pub async fn places(transforms: &[Self], deadline: Deadline) -> Result<Option<Places<'_>>, SandboxError> {
-        match transforms {
-            [] => Ok(None),
-            // All transforms are of one host.
-            [first, ..] => Ok(Some(first.compiled.inner.places(places::needed(transforms), deadline).await?)),
-        }
-    }
-
-    /// Opens an exchange, in a fresh sandbox (or a warm one, where the manifest allows that), on one of the places that
-    /// the request took.
-    ///
-    /// # Errors
-    /// See [`SandboxError`].
-    pub async fn open<'a>(&'a self, request: &RequestInfo, places: &'a Places<'a>) -> Result<Exchange<'a>, SandboxError> {
-        Exchange::open(self, request, places).await
-    }
 }

@@ -8,7 +8,6 @@
 use parking_lot::Mutex;
 
 use super::exchange::Instance;
-use super::places::AllPlaces;
 
 /// Instances that are kept; more are dropped. Arbitrary: as many requests of one model at once are rare.
 const KEPT: usize = 32;
@@ -24,13 +23,15 @@ impl Pool {
         self.0.lock().pop()
     }
 
-    pub(super) fn give_back(&self, mut instance: Instance, places: &AllPlaces) {
+    pub(super) fn give_back(&self, mut instance: Instance) {
         instance.uses += 1;
         if instance.uses >= USES {
             return;
         }
         // Held for as long as the instance lives: a place of its own, beside that of the request it serves.
-        instance.idle = instance.idle.or_else(|| places.take_idle());
+        if instance.idle.is_none() {
+            instance.idle = instance.compiled.inner.places.take_idle();
+        }
         if instance.idle.is_none() {
             return;
         }

@@ -38,7 +38,10 @@ impl Loop {
         let digest = Digest::of(&component);
         let plugin = sandboxes.admit("bench", &format!("{}@0.1.0", trial.plugin), &digest, component.clone()).await?;
         let options = TransformOptions { config: trial.config.to_owned(), limits: LIMITS, warm: false };
-        let transform = sandboxes.transform(&plugin, options, async || Ok(component.clone())).await?;
+        let transform = sandboxes.transform(&plugin, options, std::future::ready(Ok(component))).await?;
+        while !transform.is_configured_ahead() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         Ok(Self { transform, call: trial.call, _cache: cache })
     }
 

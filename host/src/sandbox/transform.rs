@@ -1,0 +1,82 @@
+//! The use that a version of a model makes of a plugin.
+
+use std::sync::{Arc, OnceLock};
+
+use super::error::SandboxError;
+use super::exchange::{Exchange, RequestInfo};
+use super::places::{self, Places};
+use super::plugin::{Compiled, Description, Limits};
+use super::pool::Pool;
+use crate::clock::Deadline;
+
+/// How a model uses a plugin.
+#[derive(Debug, Clone)]
+pub struct TransformOptions {
+    /// JSON text of the configuration.
+    pub config: String,
+    /// Bounds of each exchange.
+    pub limits: Limits,
+    /// Instances may serve several requests, of this model version only.
+    pub warm: bool,
+}
+
+/// A plugin as one model version uses it.
+pub struct Transform {
+    plain: Arc<Compiled>,
+    /// The same, configured ahead of requests; see `ahead.rs`.
+    pub(super) ahead: Arc<OnceLock<Arc<Compiled>>>,
+    pub(super) options: TransformOptions,
+    pub(super) warm: Option<Pool>,
+    description: Description,
+}
+
+impl Transform {
+    pub(super) fn new(plain: Arc<Compiled>, options: TransformOptions, description: Description) -> Self {
+        let warm = options.warm.then(Pool::default);
+        Self { plain, ahead: Arc::default(), options, warm, description }
+    }
+
+    /// The component that fresh instances are made of.
+    pub(super) fn compiled(&self) -> &Arc<Compiled> {
+        self.ahead.get().unwrap_or(&self.plain)
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The plugin, as `name@version`.
+    #[must_use]
+    pub fn plugin(&self) -> &str {
+        &self.plain.log.plugin
+    }
+
+    /// Whether fresh instances begin configured; else each request configures its own.
+    #[must_use]
+    pub fn is_configured_ahead(&self) -> bool {
+        self.ahead.get().is_some()
+    }
+
+    /// Takes the places that a request needs for all of these.
+    ///
+    /// # Errors
+    /// [`SandboxError::Busy`] where none came free in time.
+    pub async fn places(transforms: &[Self], deadline: Deadline) -> Result<Option<Places<'_>>, SandboxError> {
+        match transforms {
+            [] => Ok(None),
+            // All transforms are of one host.
+            [first, ..] => Ok(Some(first.plain.inner.places(places::needed(transforms), deadline).await?)),
+        }
+    }
+
+    /// Opens an exchange, in a fresh sandbox (or a warm one, where the manifest allows that), on one of the places that
+    /// the request took.
+    ///
+    /// # Errors
+    /// See [`SandboxError`].
+    pub async fn open<'a>(&'a self, request: &RequestInfo, places: &'a Places<'a>) -> Result<Exchange<'a>, SandboxError> {
+        Exchange::open(self, request, places).await
+    }
+}
