@@ -45,7 +45,8 @@ async fn a_request_that_runs_too_long_is_ended_and_frees_the_engine() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let host = TestHost::setup().env("BULKHEAD_HTTP_REQUEST_TIMEOUT_MS", "4000").start().await;
-    host.deploy("slow", "1.0.0", &format!("{}\n[batching]\nmax_queue_size = 2", fixtures::PLAIN), fixtures::model("slow")).await;
+    host.deploy("slow", "1.0.0", &format!("{}\n[engine]\ninstances = 1\n[batching]\nmax_queue_size = 2", fixtures::PLAIN), fixtures::model("slow"))
+        .await;
     // Long enough that the model is no longer taken for a tiny one.
     assert_eq!(run(&host, 500).await.status, 200);
     let answers = join_all((0..6).map(|_| async {

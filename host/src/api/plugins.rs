@@ -33,7 +33,7 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<PluginDocument>), ApiError> {
     let bytes = upload::whole("a plugin", &headers, body, app.http.max_plugin_bytes).await?;
     let loader = app.loader.clone();
-    let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes.into()).await }).await?;
+    let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes).await }).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(record.into())))
 }
 

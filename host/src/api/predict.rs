@@ -71,7 +71,7 @@ async fn answer(app: &App, caller: Caller, context: Context, name: &str, version
         headers: let_through(&slot, &headers),
         deadline,
     };
-    let reply = predict::run(&slot, &request, payload(&headers, body.into())?).await?;
+    let reply = predict::run(&slot, &request, payload(&headers, body)?).await?;
     respond(&slot, variant, reply)
 }
 

@@ -1,6 +1,6 @@
 //! Bodies: read whole within a bound, or streamed to where they are kept.
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::http::{HeaderMap, header};
 use bulkhead_registry::Upload;
@@ -14,11 +14,14 @@ use super::error::{ApiError, INVALID_INPUT};
 const LINGER_FACTOR: u64 = 4;
 const LINGER: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// Memory that is reserved because a request says how long its body will be; it may say what it likes.
+const TRUSTED_BYTES: usize = 1 << 20;
+
 /// Reads a body whole.
 ///
 /// # Errors
 /// 413 over the limit, by its announced length already; 400 where it breaks off.
-pub(super) async fn whole(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Bytes, ApiError> {
+pub(super) async fn whole(what: &str, headers: &HeaderMap, mut body: Body, limit: u64) -> Result<Vec<u8>, ApiError> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         if !headers.contains_key(header::EXPECT) {
@@ -26,12 +29,20 @@ pub(super) async fn whole(what: &str, headers: &HeaderMap, body: Body, limit: u6
         }
         return Err(ApiError::too_large(what, limit));
     }
-    let limited = http_body_util::Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-    match limited.collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::too_large(what, limit)),
-        Err(error) => Err(ApiError::new(INVALID_INPUT, format!("{what} broke off: {error}"))),
+    let expected = usize::try_from(announced.unwrap_or(0)).unwrap_or(usize::MAX).min(TRUSTED_BYTES);
+    let mut bytes = Vec::with_capacity(expected);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::new(INVALID_INPUT, format!("{what} broke off: {error}")))?;
+        // The other kind of frame is trailers.
+        let Ok(data) = frame.into_data() else { continue };
+        if (bytes.len() + data.len()) as u64 > limit {
+            drop(bytes);
+            linger(body, limit).await;
+            return Err(ApiError::too_large(what, limit));
+        }
+        bytes.extend_from_slice(&data);
     }
+    Ok(bytes)
 }
 
 async fn linger(body: Body, limit: u64) {
