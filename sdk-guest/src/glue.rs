@@ -10,8 +10,8 @@ use crate::{Description, Error, Open, Request, Result, Transform};
 
 /// What [`crate::transform!`] adds to a transform.
 pub trait Plugin: Transform {
-    /// Where an instance keeps it. A component has one thread.
-    const PLACE: &'static LocalKey<Place<Self>>;
+    /// What its instance keeps. A component has one thread.
+    const KEPT: &'static LocalKey<Kept<Self>>;
 
     /// Its [`Open::open`], where it has one.
     fn opener() -> Option<Opener<Self>>;
@@ -20,9 +20,9 @@ pub trait Plugin: Transform {
 /// [`Open::open`] of a transform.
 pub type Opener<T> = fn(&mut T, Request) -> Result<()>;
 
-/// Where an instance keeps its transform.
+/// What an instance keeps.
 #[derive(Debug)]
-pub struct Place<T> {
+pub struct Kept<T> {
     /// As `configure` left it.
     configured: RefCell<Option<T>>,
     /// The copy of the exchange that is open. It is here and not behind the exchange's handle, so that the handle needs
@@ -30,7 +30,7 @@ pub struct Place<T> {
     open: RefCell<Option<T>>,
 }
 
-impl<T> Place<T> {
+impl<T> Kept<T> {
     /// Nothing yet.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a constant is needed")]
@@ -81,13 +81,13 @@ impl<T: Plugin> export::Guest for Component<T> {
 
     fn configure(config: String) -> Result<(), wit::PluginError> {
         let transform = configured(&config)?;
-        T::PLACE.with(|place| place.configured.replace(Some(transform)));
+        T::KEPT.with(|kept| kept.configured.replace(Some(transform)));
         Ok(())
     }
 
     fn describe() -> export::Description {
         // The host configures first; one that does not gets a description of nothing.
-        let description = T::PLACE.with(|place| place.configured.borrow().as_ref().map(Transform::describe));
+        let description = T::KEPT.with(|kept| kept.configured.borrow().as_ref().map(Transform::describe));
         let mut description: export::Description = description.unwrap_or_else(|| Description::new("")).into();
         if T::opener().is_some() {
             description.hooks |= export::Hooks::OPEN;
@@ -98,12 +98,12 @@ impl<T: Plugin> export::Guest for Component<T> {
 
 impl<T: Plugin> export::GuestExchange for Exchange<T> {
     fn open(request: Option<Request>) -> Result<export::Exchange, wit::PluginError> {
-        T::PLACE.with(|place| {
-            let mut transform = place.configured.borrow().clone().ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
+        T::KEPT.with(|kept| {
+            let mut transform = kept.configured.borrow().clone().ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
             if let (Some(opener), Some(request)) = (T::opener(), request) {
                 opener(&mut transform, request)?;
             }
-            place.open.replace(Some(transform));
+            kept.open.replace(Some(transform));
             Ok(export::Exchange::new(Self(PhantomData)))
         })
     }
@@ -118,7 +118,7 @@ impl<T: Plugin> export::GuestExchange for Exchange<T> {
 }
 
 fn with_open<T: Plugin, R>(call: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
-    T::PLACE.with(|place| match &mut *place.open.borrow_mut() {
+    T::KEPT.with(|kept| match &mut *kept.open.borrow_mut() {
         Some(transform) => call(transform),
         None => Err(Error::internal("the host opened no exchange")),
     })

@@ -29,8 +29,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! The struct is read from the manifest once, when a model is loaded. Each request works on a clone of it in a sandbox
-//! of its own, so fields may carry what `before` learned to `after`: mark them `#[serde(skip)]`. What is large, such as
+//! The struct is read from the manifest when a model is loaded, not for each request. Each request works on a clone of
+//! it in a sandbox of its own, so fields may carry what `before` learned to `after`: mark them `#[serde(skip)]`. What is large, such as
 //! a vocabulary, stands behind an [`Rc`](std::rc::Rc) best, so that the clone shares it.
 //!
 //! Everything compiles natively too: plain `cargo test` runs [`testing::Exchange`].
@@ -119,10 +119,10 @@ macro_rules! transform {
         #[cfg(target_family = "wasm")]
         const _: () = {
             ::std::thread_local! {
-                static PLACE: $crate::glue::Place<$transform> = const { $crate::glue::Place::new() };
+                static KEPT: $crate::glue::Kept<$transform> = const { $crate::glue::Kept::new() };
             }
             impl $crate::glue::Plugin for $transform {
-                const PLACE: &'static ::std::thread::LocalKey<$crate::glue::Place<Self>> = &PLACE;
+                const KEPT: &'static ::std::thread::LocalKey<$crate::glue::Kept<Self>> = &KEPT;
 
                 fn opener() -> ::std::option::Option<$crate::glue::Opener<Self>> {
                     #[allow(unused_imports)]

@@ -7,7 +7,8 @@ use crate::{Open, Payload, Request, Result, Step, Transform, glue};
 pub struct Exchange<T>(T);
 
 impl<T: Transform> Exchange<T> {
-    /// Opens one with the configuration that a manifest would carry.
+    /// Opens one with the configuration that a manifest would carry, without a request: for a transform that implements
+    /// [`Open`] use [`Exchange::open_with`].
     ///
     /// # Errors
     /// As the transform.

@@ -15,7 +15,14 @@ pub fn component(text: &str) -> Vec<u8> {
 /// nothing, opens, and breaks off in `before` and `after`.
 #[must_use]
 pub fn transform(items: &str) -> Vec<u8> {
-    let mut module = component(&format!("(module {SMALLEST} {items})"));
+    transform_configured_by("", items)
+}
+
+/// The same, which does something when it is configured.
+#[must_use]
+pub fn transform_configured_by(configure: &str, items: &str) -> Vec<u8> {
+    let configure = format!("(func (export \"bulkhead:plugin/transformer@0.1.0#configure\") (param i32 i32) (result i32) {configure} (i32.const 8))");
+    let mut module = component(&format!("(module {SMALLEST} {configure} {items})"));
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(fixtures::workspace().join("wit")).expect("`wit/` can be read");
     let world = resolve.select_world(&[package], Some("transform")).expect("the world");
@@ -35,7 +42,6 @@ const SMALLEST: &str = r#"
         (global.set $free (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
         (global.get $free)
         (global.set $free (i32.add (global.get $free) (local.get 3))))
-    (func (export "bulkhead:plugin/transformer@0.1.0#configure") (param i32 i32) (result i32) (i32.const 8))
     (func (export "bulkhead:plugin/transformer@0.1.0#describe") (result i32) (i32.const 16))
     (func (export "bulkhead:plugin/transformer@0.1.0#[static]exchange.open")
         (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32)

@@ -125,7 +125,7 @@ async fn each_fresh_sandbox_begins_as_its_configuration_left_it() {
     for _ in 0..3 {
         assert_eq!(host.predict("m", &count).await.ok(), json!({ "count": 1 }));
     }
-    // Another configuration of the same plugin is another beginning, and none is made twice.
+    // Another configuration of the same plugin is another beginning.
     let labels = |labels: &str| format!("{}\ntransforms = [{{ plugin = \"classify@0.1.0\", config = {{ labels = [{labels}] }} }}]", fixtures::PLAIN);
     assert_eq!(host.put_plugin("classify", "0.1.0", fixtures::plugin("classify")).await.status, 201);
     let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.0, 1.0] }] });
@@ -161,6 +161,18 @@ async fn a_plugin_whose_state_can_not_be_copied_configures_itself_at_each_reques
     let document = host.get("/v1/models/m/versions/1.0.0").await.ok();
     assert_eq!(document["sandboxes"][0]["configured_ahead"], false);
     // This plugin opens, and breaks off in `before`.
+    host.predict("m", &json!({})).await.error(502, "plugin_trapped");
+}
+
+#[tokio::test]
+async fn a_plugin_has_no_more_memory_when_it_is_copied_than_when_it_is_tried() {
+    // More than any sandbox has: with it, this one would never return.
+    let greedy = "(if (i32.ne (memory.grow (i32.const 5000)) (i32.const -1)) (then (loop br 0)))";
+    let host = TestHost::start().await;
+    assert_eq!(host.put_plugin("greedy", "0.1.0", wasm::transform_configured_by(greedy, "")).await.status, 201);
+    let manifest = format!("{}\ntransforms = [{{ plugin = \"greedy@0.1.0\" }}]", fixtures::PLAIN);
+    host.deploy("m", "1.0.0", &manifest, fixtures::model("identity_f32")).await;
+    host.configured_ahead("m", "1.0.0").await;
     host.predict("m", &json!({})).await.error(502, "plugin_trapped");
 }
 

@@ -119,7 +119,7 @@ struct SandboxDocument {
     /// As `name@version`.
     plugin: String,
     /// Each request begins with a configured instance; else it configures its own, as it does for the moment that making
-    /// a configured one takes after an upload, or always where the plugin imports WASI.
+    /// a configured one takes after an upload, or always where the plugin can't be copied (one with WASI, for example).
     configured_ahead: bool,
 }
 

@@ -10,7 +10,6 @@ mod plugins;
 mod predict;
 mod router;
 mod serve;
-mod timer;
 mod upload;
 mod versions;
 

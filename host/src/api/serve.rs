@@ -7,12 +7,11 @@ use anyhow::Context as _;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::router;
-use super::timer::LazyTimer;
 
 /// Time for the head of a request: one who sends it byte by byte holds a connection no longer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,7 +56,7 @@ fn connection(stream: TcpStream, router: Router, graceful: &GracefulShutdown) {
         return;
     }
     let service = service_fn(move |request| router::handle(router.clone(), request));
-    let connection = http1::Builder::new().timer(LazyTimer).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

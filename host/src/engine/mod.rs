@@ -36,21 +36,21 @@ pub struct LoadOptions {
     pub max_queue_size: usize,
 }
 
-/// Files up to this size are first loaded for runs that take microseconds, with one thread and several sessions, and
-/// again where a trial shows that they take longer. Loading them twice costs less than a pool of threads that never
-/// help. Arbitrary.
+/// Files up to this size are first loaded with one thread, and again with more where a trial shows that a run takes
+/// longer than microseconds, or with more sessions where it does not. Loading them twice costs less than a pool of
+/// threads that never help. Arbitrary.
 const SMALL_FILE_BYTES: u64 = 1 << 20;
 
 /// Sessions of a tiny model at most; with one for each core no request waits for another's. Arbitrary: each takes some
-/// hundred KiB.
-const TINY_INSTANCES: usize = 8;
+/// hundred KiB and a thread.
+const TINY_INSTANCES: usize = 4;
 
 /// How often the watch looks for runs on a caller's thread that last too long.
 const WATCH_PERIOD: Duration = Duration::from_millis(5);
 
 /// Sessions of a model, and threads of each.
-#[derive(Clone, Copy, PartialEq)]
-struct Shape {
+#[derive(Clone, Copy)]
+struct Sizing {
     instances: usize,
     threads: usize,
 }
@@ -84,23 +84,23 @@ impl Engine {
     /// With the runtime's own message.
     pub fn load(&self, artifact: &Path, options: LoadOptions) -> Result<Arc<Model>, BackendError> {
         let instances = options.instances.unwrap_or(1);
-        let chosen = Shape { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
-        let tiny = Shape {
-            // Each context on a graphics card takes far more than a session on the CPU.
-            instances: options.instances.unwrap_or(if options.cuda.is_none() { self.cores.min(TINY_INSTANCES) } else { 1 }),
-            threads: options.threads.unwrap_or(1),
-        };
+        let fitting = Sizing { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
         let small = std::fs::metadata(artifact).map(|file| file.len() <= SMALL_FILE_BYTES).unwrap_or(false);
-        if small && tiny != chosen {
-            let model = self.load_with(artifact, options, tiny)?;
-            if model.runs_inline() {
-                return Ok(model);
-            }
+        if options.threads.is_none() && small && self.cores > 1 {
+            let model = self.load_with(artifact, options, Sizing { instances, threads: 1 })?;
+            // A further context on a graphics card takes far more than a session on the CPU.
+            let alone = options.instances.is_none() && options.cuda.is_none();
+            return match (model.runs_inline(), alone) {
+                (true, true) => self.load_with(artifact, options, Sizing { instances: self.cores.min(TINY_INSTANCES), threads: 1 }).or(Ok(model)),
+                (true, false) => Ok(model),
+                (false, _) if fitting.threads == 1 => Ok(model),
+                (false, _) => self.load_with(artifact, options, fitting),
+            };
         }
-        self.load_with(artifact, options, chosen)
+        self.load_with(artifact, options, fitting)
     }
 
-    fn load_with(&self, artifact: &Path, options: LoadOptions, Shape { instances, threads }: Shape) -> Result<Arc<Model>, BackendError> {
+    fn load_with(&self, artifact: &Path, options: LoadOptions, Sizing { instances, threads }: Sizing) -> Result<Arc<Model>, BackendError> {
         let session_options = SessionOptions { threads, cuda: options.cuda };
         let mut backends: Vec<Box<dyn backend::Backend>> = Vec::with_capacity(instances);
         for _ in 0..instances {

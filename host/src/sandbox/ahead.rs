@@ -4,16 +4,38 @@
 //! is compiled (`snapshot.rs`), its requests configure their instances themselves. After a restart it comes from the
 //! cache.
 
-use std::sync::{Arc, Weak};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_registry::Digest;
 use wasmtime::component::Component;
 
+use super::admission::Refused;
 use super::engine::Sandboxes;
 use super::error::SandboxError;
 use super::plugin::{Compiled, Plugin};
 use super::transform::{Transform, TransformOptions};
+
+/// Raised where `snapshot.rs` changes what it makes, so that no cache gives what an older version made.
+const FORMAT: u32 = 1;
+
+/// Before each attempt: what fails once for want of memory or time may succeed later. Arbitrary.
+const PAUSES: [Duration; 4] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(60), Duration::from_secs(600)];
+
+/// Gives the plugin's bytes.
+type Bytes = Pin<Box<dyn Future<Output = anyhow::Result<Vec<u8>>> + Send>>;
+
+/// A configured component that is to be made.
+struct Wanted {
+    plugin: Plugin,
+    key: Digest,
+    config: String,
+    bytes: Bytes,
+    /// Of a transform that may be gone before it is made.
+    into: Weak<OnceLock<Arc<Compiled>>>,
+}
 
 impl Sandboxes {
     /// A plugin as a version of a model uses it. `component` gives the plugin's bytes; it is asked only where they must
@@ -33,29 +55,51 @@ impl Sandboxes {
         if !plugin.0.can_be_configured_ahead() {
             return Ok(transform);
         }
-        let key = Digest::of(format!("{}\n{config}", plugin.digest().hex()).as_bytes());
+        let key = Digest::of(format!("{FORMAT}\n{}\n{config}", plugin.digest().hex()).as_bytes());
         if let Some(compiled) = self.known(plugin, key).await {
-            // Nobody else has the place yet.
+            // Nobody else has it yet.
             let _ = transform.ahead.set(compiled);
-            return Ok(transform);
+        } else if !plugin.0.unfit.lock().contains(&key) {
+            let into = Arc::downgrade(&transform.ahead);
+            tokio::spawn(self.clone().fill(Wanted { plugin: plugin.clone(), key, config, bytes: Box::pin(component), into }));
         }
-        let (this, plugin, place) = (self.clone(), plugin.clone(), Arc::downgrade(&transform.ahead));
-        tokio::spawn(async move {
-            let Ok(_turn) = this.0.ahead.acquire().await else { return };
-            // The version may have gone while this waited.
-            let Some(place) = place.upgrade() else { return };
-            match this.make(&plugin, key, config, component).await {
+        Ok(transform)
+    }
+
+    async fn fill(self, wanted: Wanted) {
+        let Wanted { plugin, key, config, bytes, into } = wanted;
+        let bytes = match bytes.await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(
+                    plugin = plugin.name(),
+                    error = format!("{error:#}"),
+                    "the bytes of a plugin can't be read: it is not configured ahead"
+                );
+                return;
+            }
+        };
+        for pause in PAUSES {
+            tokio::time::sleep(pause).await;
+            let Ok(_turn) = self.0.ahead.acquire().await else { return };
+            let Some(into) = into.upgrade() else { return };
+            match self.make(&plugin, key, &config, &bytes).await {
                 Ok(compiled) => {
                     // Set once, here.
-                    let _ = place.set(compiled);
+                    let _ = into.set(compiled);
+                    return;
                 }
                 Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::warn!(plugin = plugin.name(), error, "a plugin can't be configured ahead of its requests: each configures it");
+                    let (plugin_name, why) = (plugin.name(), format!("{error:#}"));
+                    tracing::warn!(plugin = plugin_name, why, "a plugin can't be configured ahead of its requests: each configures it");
+                    // What it is will not change; what the machine was short of may.
+                    if matches!(error.downcast_ref(), Some(Refused::Malformed(_))) {
+                        plugin.0.unfit.lock().insert(key);
+                        return;
+                    }
                 }
             }
-        });
-        Ok(transform)
+        }
     }
 
     /// From another version with the same configuration, or from the cache.
@@ -64,27 +108,21 @@ impl Sandboxes {
             return Some(compiled);
         }
         let component = self.cached(key).await?;
-        self.keep(plugin, key, &component).ok()
+        self.keep(plugin, key, &component).await.ok()
     }
 
-    async fn make(
-        &self,
-        plugin: &Plugin,
-        key: Digest,
-        config: String,
-        component: impl Future<Output = anyhow::Result<Vec<u8>>>,
-    ) -> anyhow::Result<Arc<Compiled>> {
+    async fn make(&self, plugin: &Plugin, key: Digest, config: &str, bytes: &[u8]) -> anyhow::Result<Arc<Compiled>> {
         // While this waited for its turn, another version may have made the same.
         if let Some(compiled) = self.known(plugin, key).await {
             return Ok(compiled);
         }
-        let bytes = component.await.context("the plugin's bytes can't be read")?;
-        let component = self.compile(key, bytes, Some(config)).await?;
-        self.keep(plugin, key, &component)
+        let component = self.compile(key, bytes.to_vec(), Some(config.to_owned())).await?;
+        self.keep(plugin, key, &component).await
     }
 
-    fn keep(&self, plugin: &Plugin, key: Digest, component: &Component) -> anyhow::Result<Arc<Compiled>> {
-        let compiled = Arc::new(plugin.0.with_configuration(&self.0.linker, component)?);
+    async fn keep(&self, plugin: &Plugin, key: Digest, component: &Component) -> anyhow::Result<Arc<Compiled>> {
+        let compiled = plugin.0.with_configuration(&self.0.linker, component).await.context("the configured component is of no use")?;
+        let compiled = Arc::new(compiled);
         let mut known = plugin.0.configured.lock();
         known.retain(|_, compiled| compiled.strong_count() > 0);
         known.insert(key, Arc::downgrade(&compiled));

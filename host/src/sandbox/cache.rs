@@ -2,7 +2,7 @@
 //! itself: each file carries a keyed hash over its name and content, made with a key that only this host has.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use sha2::Sha256;
 use crate::clock;
 
 const TAG_BYTES: usize = 32;
+
+/// Of the digest with which a file's name begins, in hexadecimal.
+const DIGEST_BYTES: usize = 32;
 
 /// The file of the key.
 const KEY: &str = "key";
@@ -40,13 +43,13 @@ impl Cache {
     /// is only ever replaced as a whole, so the file that was read is also the one that is mapped.
     pub(super) fn get(&self, digest: &Digest) -> Option<File> {
         let path = self.path(digest);
-        let mut file = File::options().read(true).append(true).open(&path).ok()?;
+        let mut file = File::open(&path).ok()?;
         if !self.is_untouched(digest, &mut file).ok()? {
             tracing::error!(file = %path.display(), "a compiled component was changed by somebody else: it is not used");
             return None;
         }
         // When it was last used, for `trim`; of no use to anybody else.
-        let _ = file.set_modified(clock::system_now());
+        let _ = File::options().append(true).open(&path).and_then(|file| file.set_modified(clock::system_now()));
         Some(file)
     }
 
@@ -75,7 +78,19 @@ impl Cache {
         mac.update(compiled);
         file.write_all(&mac.finalize().into_bytes())?;
         file.persist(self.path(digest))?;
-        self.trim()
+        if let Err(error) = self.trim() {
+            tracing::warn!(%error, "the cache of compiled components can't be kept within its bound");
+        }
+        Ok(())
+    }
+
+    /// The compiled component of a file that [`Cache::get`] gave, where it can't be mapped.
+    pub(super) fn bytes(file: &mut File) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        bytes.truncate(bytes.len().saturating_sub(TAG_BYTES));
+        Ok(bytes)
     }
 
     /// Removes what was not used for the longest, until the rest fits.
@@ -83,9 +98,10 @@ impl Cache {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            // The key stays; a file that another upload replaces just now is none of ours.
+            // The key stays, and so does what is being written, which has another name until it is whole.
+            let is_component = entry.file_name().as_encoded_bytes().get(2 * DIGEST_BYTES) == Some(&b'-');
             if let Ok(metadata) = entry.metadata()
-                && entry.file_name() != KEY
+                && is_component
             {
                 files.push((metadata.modified()?, metadata.len(), entry.path()));
             }
@@ -96,8 +112,10 @@ impl Cache {
             if bytes <= self.most_bytes {
                 break;
             }
-            fs::remove_file(path)?;
-            bytes -= size;
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => bytes -= size,
+            }
         }
         Ok(())
     }
@@ -138,11 +156,7 @@ mod tests {
 
     /// Of the file without its tag.
     fn content(cache: &Cache, digest: &Digest) -> Vec<u8> {
-        let (mut file, mut bytes) = (cache.get(digest).unwrap(), Vec::new());
-        io::Seek::rewind(&mut file).unwrap();
-        file.read_to_end(&mut bytes).unwrap();
-        bytes.truncate(bytes.len() - TAG_BYTES);
-        bytes
+        Cache::bytes(&mut cache.get(digest).unwrap()).unwrap()
     }
 
     #[test]
@@ -191,6 +205,7 @@ mod tests {
         age(&digests[0], 20);
         age(&digests[1], 10);
         assert!(cache.get(&digests[0]).is_some());
+        fs::create_dir(folder.path().join("lost+found")).unwrap();
         cache.put(&digests[2], &[2; 100]).unwrap();
         assert_eq!(digests.map(|digest| cache.get(&digest).is_some()), [true, false, true]);
         assert_eq!(Cache::open(folder.path(), 1).unwrap().key, cache.key);

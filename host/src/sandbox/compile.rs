@@ -1,5 +1,6 @@
 //! Compiles components in a process of its own: a compiler fed with hostile input can take minutes and gigabytes, or
-//! crash. The process is this program again; the system ends it when it goes over its bounds.
+//! crash. The process is this program again; the system ends it when it goes over its bounds. Plugins are configured
+//! there too, since that ends with compiling them once more (`snapshot.rs`).
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -41,7 +42,9 @@ impl Compiler {
 
     /// Native code of a component; with a configuration, of one whose instances begin configured with it.
     pub(super) async fn compile(&self, component: Vec<u8>, config: Option<String>) -> Result<Vec<u8>, Refused> {
-        let _turn = self.turn.acquire().await.map_err(|_| Refused::Host("the host is stopping".to_owned()))?;
+        // What nobody waits for must not hold up an upload: those who configure take turns among themselves.
+        let stopping = |_| Refused::Host("the host is stopping".to_owned());
+        let _turn = if config.is_none() { Some(self.turn.acquire().await.map_err(stopping)?) } else { None };
         let host = |error: std::io::Error| Refused::Host(format!("the compiler's process can't be run: {error}"));
         let mut command = Command::new(&self.program);
         command.arg(SUBCOMMAND);
@@ -103,8 +106,6 @@ pub fn run_compiler(config_bytes: Option<usize>) -> Result<(), String> {
     let component = match config_bytes {
         None => input,
         Some(bytes) => {
-            // Nobody waits for it: requests come first.
-            yield_to_others();
             let (config, component) = input.split_at_checked(bytes).ok_or("the configuration is cut off")?;
             let config = str::from_utf8(config).map_err(|error| error.to_string())?;
             // Without drivers it needs no file, of which none can be opened.
@@ -115,15 +116,6 @@ pub fn run_compiler(config_bytes: Option<usize>) -> Result<(), String> {
     let engine = wasmtime::Engine::new(&engine::config()).map_err(short)?;
     let compiled = engine.precompile_component(&component).map_err(short)?;
     std::io::stdout().lock().write_all(&compiled).map_err(|error| error.to_string())
-}
-
-#[expect(unsafe_code, reason = "the standard library can't set priorities")]
-fn yield_to_others() {
-    const NICE: libc::c_int = 10;
-    // SAFETY: `setpriority` takes three numbers. That it fails would only leave the priority as it is.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-    }
 }
 
 #[expect(unsafe_code, reason = "the standard library can't set limits")]

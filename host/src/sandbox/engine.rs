@@ -155,8 +155,9 @@ impl Sandboxes {
 
 impl Shared {
     fn cached(&self, digest: &Digest) -> Option<Component> {
-        let file = self.cache.get(digest)?;
-        match self.map(&file) {
+        let mut file = self.cache.get(digest)?;
+        // A file of a folder that is mounted without the right to execute can't be mapped; its content can be used.
+        match self.map(&file).or_else(|_| self.deserialize(&Cache::bytes(&mut file)?)) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a compiled component is of no use any more: compiling it again");
@@ -167,7 +168,7 @@ impl Shared {
 
     #[expect(unsafe_code, reason = "wasmtime runs what it is given here")]
     fn deserialize(&self, compiled: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: the bytes come from our own compiler over a pipe.
+        // SAFETY: the bytes come from our own compiler, over a pipe or from a file as in `map`.
         unsafe { Component::deserialize(&self.inner.engine, compiled) }
     }
 

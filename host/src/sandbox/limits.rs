@@ -16,7 +16,7 @@ const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 /// Core instances, memories and tables of one component: a Python component has 38 core modules, a JavaScript one
 /// three memories; what these leave above is headroom.
 const INSTANCES: usize = 64;
-const MEMORIES: usize = 4;
+pub(super) const MEMORIES: usize = 4;
 const TABLES: usize = 8;
 
 impl Meter {

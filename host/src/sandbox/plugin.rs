@@ -1,6 +1,6 @@
 //! A compiled component.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::clock::{self, Deadline};
 use crate::tensor::Datatype;
 
 /// Bounds of a component that is tried when it is uploaded, or asked to describe itself.
-const TRIAL: Limits = Limits { time: Duration::from_secs(1), memory_bytes: 256 << 20 };
+pub(super) const TRIAL: Limits = Limits { time: Duration::from_secs(1), memory_bytes: 256 << 20 };
 
 /// Who deploys waits so long for a place while requests have them all. Arbitrary.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,6 +56,8 @@ pub(super) struct Compiled {
     pub(super) is_configured: bool,
     /// The same with configurations, by the digest of both; empty for what is itself configured.
     pub(super) configured: Mutex<HashMap<Digest, Weak<Self>>>,
+    /// Configurations with which it can't be copied, so that it is tried once.
+    pub(super) unfit: Mutex<HashSet<Digest>>,
 }
 
 impl Plugin {
@@ -82,7 +84,18 @@ impl Plugin {
         let exports = Exports::find(component).ok_or_else(|| other_type("a function is missing"))?;
         let waits = imports.iter().any(|import| import.starts_with("wasi:"));
         let log = Arc::new(log);
-        Ok(Self(Arc::new(Compiled { inner, pre, exports, waits, imports, log, digest, is_configured: false, configured: Mutex::default() })))
+        Ok(Self(Arc::new(Compiled {
+            inner,
+            pre,
+            exports,
+            waits,
+            imports,
+            log,
+            digest,
+            is_configured: false,
+            configured: Mutex::default(),
+            unfit: Mutex::default(),
+        })))
     }
 
     /// Of the component.
@@ -142,11 +155,17 @@ impl Compiled {
         self.imports.iter().all(|import| import.starts_with("bulkhead:plugin/"))
     }
 
-    /// The same plugin, by a component that holds a configuration.
-    pub(super) fn with_configuration(&self, linker: &Linker<Ctx>, component: &Component) -> anyhow::Result<Self> {
+    /// The same plugin, by a component that holds a configuration. That is another component, which a guest had a hand
+    /// in: its types are compared here, as those of an upload are in `describe`.
+    pub(super) async fn with_configuration(&self, linker: &Linker<Ctx>, component: &Component) -> anyhow::Result<Self> {
         let other = |error: wasmtime::Error| anyhow::anyhow!("{error:#}");
         let pre = TransformPre::new(linker.instantiate_pre(component).map_err(other)?).map_err(other)?;
         let exports = Exports::find(component).context("the configured component lacks a function")?;
+        let _place = self.inner.places(1, Deadline::after(PATIENCE)).await?;
+        let log = LogLines::new(Arc::clone(&self.log), "configure".into());
+        let mut store = store::new(&self.inner, Ctx::new(TRIAL.memory_bytes, log));
+        let time = Time { from: clock::now(), left: TRIAL.time, granted: TRIAL.time };
+        store::bounded(&mut store, time, self.waits, async |store| pre.instantiate_async(store).await).await?;
         Ok(Self {
             inner: Arc::clone(&self.inner),
             pre,
@@ -157,6 +176,7 @@ impl Compiled {
             digest: self.digest,
             is_configured: true,
             configured: Mutex::default(),
+            unfit: Mutex::default(),
         })
     }
 

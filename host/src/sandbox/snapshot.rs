@@ -1,8 +1,10 @@
 //! An instance as its configuration left it, made into a component of its own: instances of that begin configured, and
 //! share the pages that configuring wrote until they write to them themselves.
 //!
-//! The guest runs here in the compiler's process (`compile.rs`), under that process's bounds and without a clock or any
-//! other source of chance: what it does has been tried with the same configuration in a sandbox before.
+//! The guest runs here in the compiler's process (`compile.rs`), under that process's bounds and those of a trial. It may
+//! do something else than it did when its configuration was tried: whatever comes out is checked like an upload.
+
+use std::time::Duration;
 
 use wasmtime::component::{Component, ComponentExportIndex, HasSelf, Instance, Lift, Linker, WasmList};
 use wasmtime::{Engine, OptLevel, Result, Store, error::Context as _};
@@ -12,11 +14,19 @@ use super::bindings::bulkhead::plugin::types::PluginError;
 use super::bindings::bulkhead::plugin::{log, types};
 use super::engine;
 use super::exports::TRANSFORMER;
+use super::limits::{MEMORIES, Meter};
+use super::plugin::TRIAL;
 /// Bytes of a component with a configuration in it; with more, reading the configuration at each request is cheaper.
 const LARGEST: usize = 32 << 20;
 
+/// What the instrumentation adds to a memory each time it reads it, twice.
+const READING_BYTES: usize = 2 * (64 << 10);
+
+/// How often the bound on time is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
 /// The host's side of a guest that is being configured. What it logs was logged when the configuration was tried.
-struct Silent;
+struct Silent(Meter);
 
 impl log::Host for Silent {
     fn write(&mut self, _: log::Level, _: String) -> Result<()> {
@@ -31,7 +41,9 @@ impl types::Host for Silent {}
 /// # Errors
 /// Where the component can't be copied (it changes its tables, say) or refuses the configuration.
 pub(super) async fn configured(component: &[u8], config: &str) -> Result<Vec<u8>> {
-    let wizer = Wizer::new();
+    let mut wizer = Wizer::new();
+    // All exports stay as they are: without this, one of a certain name is dropped, and others may take its number.
+    wizer.keep_init_func(true);
     let (context, instrumented) = wizer.instrument_component(component)?;
     let mut settings = engine::config();
     // It runs once: compiling it well would take longer than running it.
@@ -39,9 +51,19 @@ pub(super) async fn configured(component: &[u8], config: &str) -> Result<Vec<u8>
     // Images of memory for further instances would be files, of which the process may open none.
     settings.memory_init_cow(false);
     let engine = Engine::new(&settings)?;
-    let mut store = Store::new(&engine, Silent);
-    // Nothing ticks here: the process is bounded as a whole.
-    store.set_epoch_deadline(u64::MAX / 2);
+    let mut store = Store::new(&engine, Silent(Meter::new(TRIAL.memory_bytes + MEMORIES * READING_BYTES)));
+    store.limiter(|silent| &mut silent.0);
+    // A memory is read as a whole.
+    store.set_hostcall_fuel(usize::MAX);
+    store.set_epoch_deadline(TRIAL.time.as_millis().div_ceil(TICK.as_millis()) as u64);
+    let ticking = engine.clone();
+    // Ends with the process.
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(TICK);
+            ticking.increment_epoch();
+        }
+    });
     let mut linker = Linker::new(&engine);
     types::add_to_linker::<_, HasSelf<_>>(&mut linker, |silent: &mut Silent| silent)?;
     log::add_to_linker::<_, HasSelf<_>>(&mut linker, |silent: &mut Silent| silent)?;

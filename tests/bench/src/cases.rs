@@ -19,6 +19,9 @@ const CONNECTIONS: [usize; 3] = [1, 8, 64];
 const TENSORS: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,4],"data":[5.1,3.5,1.4,0.2]}]}"#;
 const RECORD: &str = r#"{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}"#;
 
+/// Looks at a version, ten milliseconds apart, until its sandboxes begin configured.
+const PATIENCE: usize = 6_000;
+
 const JSON: &str = "application/json";
 const JPEG: &str = "image/jpeg";
 
@@ -126,7 +129,24 @@ async fn deploy_all(options: &Options, host: &Server) -> Result<()> {
     for (name, manifest, artifact) in models {
         deploy::model(&mut connection, &deploy::Model { name, version: "1.0.0", manifest, artifact }).await?;
     }
+    for (name, ..) in models {
+        configured(&mut connection, name).await.with_context(|| format!("`{name}` is not configured ahead of requests"))?;
+    }
     Ok(())
+}
+
+/// Waits until what is measured is what serves: sandboxes that begin configured.
+async fn configured(connection: &mut Connection, model: &str) -> Result<()> {
+    let request = http::request("GET", &format!("/v1/models/{model}/versions/1.0.0"), JSON, b"");
+    for _ in 0..PATIENCE {
+        let document: Value = serde_json::from_slice(connection.send(&request).await?)?;
+        let sandboxes = document["sandboxes"].as_array().into_iter().flatten();
+        if sandboxes.into_iter().all(|sandbox| sandbox["configured_ahead"] == true) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bail!("it takes too long")
 }
 
 /// Sees to it that both sides do the same work.

@@ -55,7 +55,7 @@ pub(super) fn make(module: &[u8], version: &str) -> anyhow::Result<Vec<u8>> {
     Ok(component)
 }
 
-/// A module of the SDK without the destructor of its exchanges, which does nothing. A destructor has to be known before
+/// A module of the SDK without the destructor of its exchanges, whose handles own nothing. A destructor has to be known before
 /// the module is instantiated, and the module before its destructor: two more modules would untie that, and cost every
 /// fresh sandbox their instantiation.
 fn without_destructor(module: &[u8]) -> anyhow::Result<Vec<u8>> {
