@@ -240,3 +240,16 @@ fn devices() {
         assert!(bad.parse::<Device>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn the_readme_shows_the_keys_and_the_defaults() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let manifest: Manifest = example.parse().unwrap();
+    assert_eq!(manifest.sandbox, SandboxOptions::default());
+    assert_eq!(manifest.batching, Batching::default());
+    assert_eq!(manifest.engine, EngineOptions { instances: Some(1), threads: Some(1), ..EngineOptions::default() });
+    // All of them: what a manifest can say at all, but for what containers bring.
+    let all = serde_json::to_value(&manifest).unwrap();
+    assert_eq!(all.as_object().unwrap().len(), 8, "{all}");
+}
