@@ -245,7 +245,7 @@ fn devices() {
 fn the_readme_shows_the_keys_and_the_defaults() {
     let readme = include_str!("../../README.md");
     let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let manifest: Manifest = example.parse().unwrap();
+    let manifest = Manifest::from_toml(example).unwrap();
     assert_eq!(manifest.sandbox, SandboxOptions::default());
     assert_eq!(manifest.batching, Batching::default());
     assert_eq!(manifest.engine, EngineOptions { instances: Some(1), threads: Some(1), ..EngineOptions::default() });
