@@ -37,6 +37,27 @@ struct Wanted {
     into: Weak<OnceLock<Arc<Compiled>>>,
 }
 
+/// The plugin's bytes, read only when they are needed: a hundred versions may wait for the same component.
+enum Source {
+    Unread(Bytes),
+    Read(Vec<u8>),
+    Failed,
+}
+
+impl Source {
+    async fn read(&mut self) -> anyhow::Result<&[u8]> {
+        if let Self::Unread(bytes) = self {
+            let outcome = bytes.await;
+            *self = Self::Failed;
+            *self = Self::Read(outcome?);
+        }
+        match self {
+            Self::Read(bytes) => Ok(bytes),
+            Self::Unread(_) | Self::Failed => anyhow::bail!("they could not be read before"),
+        }
+    }
+}
+
 impl Sandboxes {
     /// A plugin as a version of a model uses it. `component` gives the plugin's bytes; it is asked only where they must
     /// be compiled with the configuration.
@@ -68,22 +89,12 @@ impl Sandboxes {
 
     async fn fill(self, wanted: Wanted) {
         let Wanted { plugin, key, config, bytes, into } = wanted;
-        let bytes = match bytes.await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::warn!(
-                    plugin = plugin.name(),
-                    error = format!("{error:#}"),
-                    "the bytes of a plugin can't be read: it is not configured ahead"
-                );
-                return;
-            }
-        };
+        let mut source = Source::Unread(bytes);
         for pause in PAUSES {
             tokio::time::sleep(pause).await;
             let Ok(_turn) = self.0.ahead.acquire().await else { return };
             let Some(into) = into.upgrade() else { return };
-            match self.make(&plugin, key, &config, &bytes).await {
+            match self.make(&plugin, key, &config, &mut source).await {
                 Ok(compiled) => {
                     // Set once, here.
                     let _ = into.set(compiled);
@@ -111,11 +122,12 @@ impl Sandboxes {
         self.keep(plugin, key, &component).await.ok()
     }
 
-    async fn make(&self, plugin: &Plugin, key: Digest, config: &str, bytes: &[u8]) -> anyhow::Result<Arc<Compiled>> {
+    async fn make(&self, plugin: &Plugin, key: Digest, config: &str, source: &mut Source) -> anyhow::Result<Arc<Compiled>> {
         // While this waited for its turn, another version may have made the same.
         if let Some(compiled) = self.known(plugin, key).await {
             return Ok(compiled);
         }
+        let bytes = source.read().await.context("the plugin's bytes can't be read")?;
         let component = self.compile(key, bytes.to_vec(), Some(config.to_owned())).await?;
         self.keep(plugin, key, &component).await
     }
