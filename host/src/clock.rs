@@ -50,7 +50,7 @@ impl Deadline {
     /// What is left; zero once it has passed.
     #[must_use]
     pub fn left(self) -> Duration {
-        self.0.saturating_duration_since(now())
+        self.left_at(now())
     }
 
     /// What is left at a moment; zero once it has passed.

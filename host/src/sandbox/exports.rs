@@ -1,9 +1,9 @@
 //! The functions of a component, found once when it is loaded.
 //!
 //! The generated bindings compare the types of all functions with those of `wit/` at every instantiation, which costs a
-//! fresh sandbox several microseconds. Here that is done once for each component: `Plugin::describe`, which must
-//! succeed before there is a [`super::Transform`], goes through the generated bindings. Requests call what was found
-//! then.
+//! fresh sandbox several microseconds. Here that is done once for each component, by the generated bindings, before
+//! there is a [`super::Transform`] of it: of an uploaded one in `Plugin::describe`, of a configured one in
+//! `Compiled::with_configuration`. Requests call what was found then.
 
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower, ResourceAny, TypedFunc};
@@ -128,8 +128,8 @@ fn find(instance: Instance, store: &mut Store<Ctx>, at: &ComponentExportIndex) -
 /// Calls without comparing types.
 ///
 /// # Safety
-/// The function must have these types. That it has those of `wit/` was checked when the component described itself, and
-/// every instance of a component has the same.
+/// The function must have these types. That it has those of `wit/` was checked before the component was first used (see
+/// above), and every instance of a component has the same.
 #[expect(unsafe_code, reason = "what is unsafe about it is said above")]
 async unsafe fn call<P, R>(function: Func, store: &mut Store<Ctx>, parameters: P) -> wasmtime::Result<R>
 where

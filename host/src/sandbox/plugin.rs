@@ -131,20 +131,17 @@ impl Plugin {
     /// [`SandboxError::Invalid`] with a pointer into the configuration where that makes no sense.
     pub async fn describe(&self, config: &str) -> Result<Description, SandboxError> {
         let compiled = &self.0;
-        let _place = compiled.inner.places(1, Deadline::after(PATIENCE)).await?;
-        let log = LogLines::new(Arc::clone(&compiled.log), "describe".into());
-        let mut store = store::new(&compiled.inner, Ctx::new(TRIAL.memory_bytes, log));
-        let time = Time { from: clock::now(), left: TRIAL.time, granted: TRIAL.time };
         // Through the generated bindings, which compare all types: see `exports.rs`.
-        let description = store::bounded(&mut store, time, compiled.waits, async |store| {
-            let bindings = compiled.pre.instantiate_async(&mut *store).await?;
-            let transformer = bindings.bulkhead_plugin_transformer();
-            Ok(match transformer.call_configure(&mut *store, config).await? {
-                Ok(()) => Ok(transformer.call_describe(store).await?),
-                Err(refusal) => Err(refusal),
+        let description = compiled
+            .trial("describe", async |store| {
+                let bindings = compiled.pre.instantiate_async(&mut *store).await?;
+                let transformer = bindings.bulkhead_plugin_transformer();
+                Ok(match transformer.call_configure(&mut *store, config).await? {
+                    Ok(()) => Ok(transformer.call_describe(store).await?),
+                    Err(refusal) => Err(refusal),
+                })
             })
-        })
-        .await?;
+            .await?;
         Ok(description?.into())
     }
 }
@@ -155,17 +152,22 @@ impl Compiled {
         self.imports.iter().all(|import| import.starts_with("bulkhead:plugin/"))
     }
 
+    /// Runs guest code that no request waits for, on a place of its own and within the bounds of a trial.
+    async fn trial<T>(&self, what: &str, call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>) -> Result<T, SandboxError> {
+        let _place = self.inner.places(1, Deadline::after(PATIENCE)).await?;
+        let log = LogLines::new(Arc::clone(&self.log), what.into());
+        let mut store = store::new(&self.inner, Ctx::new(TRIAL.memory_bytes, log));
+        let time = Time { from: clock::now(), left: TRIAL.time, granted: TRIAL.time };
+        store::bounded(&mut store, time, self.waits, call).await
+    }
+
     /// The same plugin, by a component that holds a configuration. That is another component, which a guest had a hand
     /// in: its types are compared here, as those of an upload are in `describe`.
     pub(super) async fn with_configuration(&self, linker: &Linker<Ctx>, component: &Component) -> anyhow::Result<Self> {
         let other = |error: wasmtime::Error| anyhow::anyhow!("{error:#}");
         let pre = TransformPre::new(linker.instantiate_pre(component).map_err(other)?).map_err(other)?;
         let exports = Exports::find(component).context("the configured component lacks a function")?;
-        let _place = self.inner.places(1, Deadline::after(PATIENCE)).await?;
-        let log = LogLines::new(Arc::clone(&self.log), "configure".into());
-        let mut store = store::new(&self.inner, Ctx::new(TRIAL.memory_bytes, log));
-        let time = Time { from: clock::now(), left: TRIAL.time, granted: TRIAL.time };
-        store::bounded(&mut store, time, self.waits, async |store| pre.instantiate_async(store).await).await?;
+        self.trial("configure", async |store| pre.instantiate_async(store).await).await?;
         Ok(Self {
             inner: Arc::clone(&self.inner),
             pre,

@@ -16,6 +16,7 @@ use super::engine;
 use super::exports::TRANSFORMER;
 use super::limits::{MEMORIES, Meter};
 use super::plugin::TRIAL;
+
 /// Bytes of a component with a configuration in it; with more, reading the configuration at each request is cheaper.
 const LARGEST: usize = 32 << 20;
 
