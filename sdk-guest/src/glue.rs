@@ -25,9 +25,8 @@ pub type Opener<T> = fn(&mut T, Request) -> Result<()>;
 pub struct Kept<T> {
     /// As `configure` left it.
     configured: RefCell<Option<T>>,
-    /// The copy of the exchange that is open. It is here and not behind the exchange's handle, so that the handle needs
-    /// no destructor, which would cost each component two more core modules and each instance their instantiation.
-    open: RefCell<Option<T>>,
+    /// The copy that the exchange works on, from `before` to `after`.
+    exchange: RefCell<Option<T>>,
 }
 
 impl<T> Kept<T> {
@@ -35,7 +34,7 @@ impl<T> Kept<T> {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a constant is needed")]
     pub const fn new() -> Self {
-        Self { configured: RefCell::new(None), open: RefCell::new(None) }
+        Self { configured: RefCell::new(None), exchange: RefCell::new(None) }
     }
 }
 
@@ -72,13 +71,7 @@ impl<T> OpensNothing<T> for &Probe<T> {
 #[derive(Debug)]
 pub struct Component<T>(PhantomData<T>);
 
-/// The handle of the exchange that is open.
-#[derive(Debug)]
-pub struct Exchange<T>(PhantomData<T>);
-
 impl<T: Plugin> export::Guest for Component<T> {
-    type Exchange = Exchange<T>;
-
     fn configure(config: String) -> Result<(), wit::PluginError> {
         let transform = configured(&config)?;
         T::KEPT.with(|kept| kept.configured.replace(Some(transform)));
@@ -90,38 +83,35 @@ impl<T: Plugin> export::Guest for Component<T> {
         let description = T::KEPT.with(|kept| kept.configured.borrow().as_ref().map(Transform::describe));
         let mut description: export::Description = description.unwrap_or_else(|| Description::new("")).into();
         if T::opener().is_some() {
-            description.hooks |= export::Hooks::OPEN;
+            description.hooks |= export::Hooks::REQUEST;
         }
         description
     }
-}
 
-impl<T: Plugin> export::GuestExchange for Exchange<T> {
-    fn open(request: Option<Request>) -> Result<export::Exchange, wit::PluginError> {
-        T::KEPT.with(|kept| {
-            let mut transform = kept.configured.borrow().clone().ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
-            if let (Some(opener), Some(request)) = (T::opener(), request) {
-                opener(&mut transform, request)?;
-            }
-            kept.open.replace(Some(transform));
-            Ok(export::Exchange::new(Self(PhantomData)))
-        })
+    fn before(request: Option<Request>, payload: wit::Payload) -> Result<export::Step, wit::PluginError> {
+        let mut transform = begun::<T>(request)?;
+        let step = transform.before(payload.into())?;
+        T::KEPT.with(|kept| kept.exchange.replace(Some(transform)));
+        Ok(step.into())
     }
 
-    fn before(&self, payload: wit::Payload) -> Result<export::Step, wit::PluginError> {
-        Ok(with_open(|transform: &mut T| transform.before(payload.into()))?.into())
-    }
-
-    fn after(&self, payload: wit::Payload) -> Result<wit::Payload, wit::PluginError> {
-        Ok(with_open(|transform: &mut T| transform.after(payload.into()))?.into())
+    fn after(request: Option<Request>, payload: wit::Payload) -> Result<wit::Payload, wit::PluginError> {
+        let mut transform = match T::KEPT.with(|kept| kept.exchange.take()) {
+            Some(transform) => transform,
+            None => begun(request)?,
+        };
+        Ok(transform.after(payload.into())?.into())
     }
 }
 
-fn with_open<T: Plugin, R>(call: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
-    T::KEPT.with(|kept| match &mut *kept.open.borrow_mut() {
-        Some(transform) => call(transform),
-        None => Err(Error::internal("the host opened no exchange")),
-    })
+/// The copy that a new exchange works on.
+fn begun<T: Plugin>(request: Option<Request>) -> Result<T> {
+    let configured = T::KEPT.with(|kept| kept.configured.borrow().clone());
+    let mut transform = configured.ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
+    if let (Some(opener), Some(request)) = (T::opener(), request) {
+        opener(&mut transform, request)?;
+    }
+    Ok(transform)
 }
 
 /// A transform with its configuration, checked.

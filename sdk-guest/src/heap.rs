@@ -16,11 +16,6 @@ const PAGE_BYTES: usize = 64 * 1024;
 #[global_allocator]
 static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Memory { started: AtomicBool::new(false) })));
 
-/// Tells `bulkhead plugin build` that handles of exchanges need no destructor: see `glue::Kept`.
-#[used]
-#[unsafe(link_section = "bulkhead-sdk")]
-static MARK: [u8; 11] = *b"no [dtor]; ";
-
 struct Heap(UnsafeCell<Dlmalloc<Memory>>);
 
 // SAFETY: a component has one thread: threads are a proposal that the host switches off.

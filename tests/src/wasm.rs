@@ -31,10 +31,8 @@ pub fn transform_configured_by(configure: &str, items: &str) -> Vec<u8> {
     encoder.encode().expect("a component")
 }
 
-/// `configure` answers at 8; `describe` the record at 16, all zeros but the hooks (both), 8 bytes in; `open` the handle
-/// at 204.
+/// `configure` answers at 8; `describe` the record at 16, all zeros but the hooks (both), 8 bytes in.
 const SMALLEST: &str = r#"
-    (import "[export]bulkhead:plugin/transformer@0.1.0" "[resource-new]exchange" (func $new (param i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 24) "\03")
     (global $free (mut i32) (i32.const 1024))
@@ -43,10 +41,8 @@ const SMALLEST: &str = r#"
         (global.get $free)
         (global.set $free (i32.add (global.get $free) (local.get 3))))
     (func (export "bulkhead:plugin/transformer@0.1.0#describe") (result i32) (i32.const 16))
-    (func (export "bulkhead:plugin/transformer@0.1.0#[static]exchange.open")
-        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32)
-        (i32.store (i32.const 204) (call $new (i32.const 1)))
-        (i32.const 200))
-    (func (export "bulkhead:plugin/transformer@0.1.0#[method]exchange.before") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable)
-    (func (export "bulkhead:plugin/transformer@0.1.0#[method]exchange.after") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+    (func (export "bulkhead:plugin/transformer@0.1.0#before")
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32) (result i32) unreachable)
+    (func (export "bulkhead:plugin/transformer@0.1.0#after")
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32) (result i32) unreachable)
 "#;

@@ -108,11 +108,10 @@ async fn exchange(uploaded: &Uploaded<'_>, case: &Case, payload: Payload) -> Res
         deadline: Deadline::after(Duration::from_secs(60)),
     };
     let places = Transform::places(std::slice::from_ref(&transform), request.deadline).await?.expect("one transform needs a place");
-    let mut exchange = transform.open(&request, &places).await?;
     match case.hook {
-        Hook::After => exchange.after(payload).await,
-        Hook::Before => match exchange.before(payload).await? {
-            Step::Proceed(payload) | Step::Answer(payload) => Ok(payload),
+        Hook::After => transform.after(&request, &places, payload).await,
+        Hook::Before => match transform.before(&request, &places, payload).await? {
+            (Step::Proceed(payload) | Step::Answer(payload), _) => Ok(payload),
         },
     }
 }

@@ -16,8 +16,10 @@ fn manifest(sandbox: &str) -> String {
 }
 
 async fn hostile(sandbox: &str) -> TestHost {
+    // Built first, which may take longer than a host keeps an idle connection.
+    let component = fixtures::hostile();
     let host = TestHost::start().await;
-    assert_eq!(host.put_plugin("hostile", "0.1.0", fixtures::hostile()).await.status, 201);
+    assert_eq!(host.put_plugin("hostile", "0.1.0", component).await.status, 201);
     host.deploy("m", "1.0.0", &manifest(sandbox), fixtures::model("identity_f32")).await;
     // What is tested is what serves.
     host.configured_ahead("m", "1.0.0").await;
@@ -248,8 +250,9 @@ async fn a_plugin_that_fails_to_describe_itself_is_not_deployed() {
 
 #[tokio::test]
 async fn a_request_that_goes_away_frees_its_sandbox() {
+    let component = fixtures::hostile();
     let host = TestHost::setup().env("BULKHEAD_SANDBOX_INSTANCES", "2").start().await;
-    assert_eq!(host.put_plugin("hostile", "0.1.0", fixtures::hostile()).await.status, 201);
+    assert_eq!(host.put_plugin("hostile", "0.1.0", component).await.status, 201);
     host.deploy("m", "1.0.0", &manifest("timeout_ms = 600000"), fixtures::model("identity_f32")).await;
     let wish: Value = json!({ "before": "loop" });
     let given_up = async || tokio::time::timeout(Duration::from_millis(300), host.predict("m", &wish)).await;

@@ -71,18 +71,18 @@ async fn decorated(
         let Step::Proceed(payload) = step else { break };
         let does = transform.description();
         if !does.before {
-            // Opened on the way out: a sandbox that has nothing to remember is not held while the model runs.
+            // Begins on the way out: a sandbox that has nothing to remember is not held while the model runs.
             open.push(None);
             step = Step::Proceed(payload);
             continue;
         }
         let failed = |source| PredictError::plugin(transform, source);
-        let mut exchange = transform.open(request, &places).await.map_err(failed)?;
-        step = exchange.before(payload).await.map_err(failed)?;
+        let (decided, exchange) = transform.before(request, &places, payload).await.map_err(failed)?;
+        step = decided;
         if does.after && matches!(step, Step::Proceed(_)) {
             open.push(Some(exchange));
         } else {
-            finish(transform, exchange).await;
+            exchange.finish();
             open.push(None);
         }
     }
@@ -104,12 +104,11 @@ async fn decorated(
             continue;
         }
         let failed = |source| PredictError::plugin(transform, source);
-        let mut exchange = match exchange {
-            Some(exchange) => exchange,
-            None => transform.open(request, &places).await.map_err(failed)?,
-        };
-        payload = exchange.after(payload).await.map_err(failed)?;
-        finish(transform, exchange).await;
+        payload = match exchange {
+            Some(exchange) => exchange.after(payload).await,
+            None => transform.after(request, &places, payload).await,
+        }
+        .map_err(failed)?;
     }
     timings.after = start.elapsed();
     Ok((payload, id))
@@ -124,13 +123,6 @@ fn read_by(transforms: &[Transform], mut outputs: Payload) -> Payload {
         tensors.retain(|tensor| does.consumes.iter().any(|read| read.name == tensor.name));
     }
     outputs
-}
-
-/// A guest that fails to clean up has already answered: its sandbox is dropped, and that is all.
-async fn finish(transform: &Transform, exchange: Exchange<'_>) {
-    if let Err(error) = exchange.finish().await {
-        tracing::warn!(plugin = transform.plugin(), %error, "a plugin failed after it had answered");
-    }
 }
 
 async fn infer(slot: &Slot, request: &RequestInfo, payload: Payload, timings: &mut Timings) -> Result<Answer, PredictError> {

@@ -91,7 +91,7 @@ impl From<export::Description> for Description {
         let schema = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
         Self {
             summary: bounded(description.summary),
-            open: description.hooks.contains(export::Hooks::OPEN),
+            request: description.hooks.contains(export::Hooks::REQUEST),
             before: description.hooks.contains(export::Hooks::BEFORE),
             after: description.hooks.contains(export::Hooks::AFTER),
             accepts: description.accepts.into_iter().take(64).map(bounded).collect(),

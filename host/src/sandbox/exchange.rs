@@ -1,13 +1,12 @@
-//! One request's life inside a transform: open, `before`, `after`; then the sandbox is gone.
+//! One request's life inside a transform: `before`, `after`; then the sandbox is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
-use wasmtime::component::ResourceAny;
 
-use super::bindings::bulkhead::plugin::types as wit;
+use super::bindings::bulkhead::plugin::types::{self as wit, PluginError};
 use super::error::SandboxError;
 use super::exports::{self, Exports, Functions};
 use super::imports::log::LogLines;
@@ -47,18 +46,34 @@ pub enum Step {
 pub(super) struct Instance {
     store: Store<Ctx>,
     pub(super) compiled: Arc<Compiled>,
-    functions: Functions,
+    /// None until the instance is made.
+    functions: Option<Functions>,
     /// Requests that it has served.
     pub(super) uses: u32,
     /// The place on which it is kept once it serves nobody; taken when it is first kept.
     pub(super) idle: Option<OwnedSemaphorePermit>,
 }
 
+impl Instance {
+    /// Of a fresh store; the rest is made within the guest's time.
+    fn fresh(transform: &Transform, request: &RequestInfo) -> Self {
+        let compiled = Arc::clone(transform.compiled());
+        let log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
+        let store = store::new(&compiled.inner, Ctx::new(transform.options.limits.memory_bytes, log));
+        Self { store, compiled, functions: None, uses: 0, idle: None }
+    }
+
+    fn serve_another(&mut self, request: &RequestInfo) {
+        let ctx = self.store.data_mut();
+        ctx.meter.exhausted = false;
+        ctx.log = LogLines::new(Arc::clone(&self.compiled.log), Arc::clone(&request.id));
+    }
+}
+
 /// One request's life inside a transform. Dropping it drops the sandbox; so does any error.
 pub struct Exchange<'a> {
     transform: &'a Transform,
     instance: Instance,
-    resource: ResourceAny,
     deadline: Deadline,
     /// Guest time that is left.
     left: Duration,
@@ -66,90 +81,85 @@ pub struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) async fn open(transform: &'a Transform, request: &RequestInfo, places: &'a Places<'a>) -> Result<Self, SandboxError> {
-        let options = &transform.options;
-        let granted = options.limits.time;
-        let started = clock::now();
-        let time = Time { from: started, left: granted.min(request.deadline.left_at(started)), granted };
-        let info = transform.description().open.then(|| exports::RequestInfo {
-            id: &request.id,
-            model: &request.model,
-            version: &request.version,
-            headers: &request.headers,
-            time_left_us: u64::try_from(request.deadline.left_at(started).as_micros()).unwrap_or(u64::MAX),
-        });
-        let (instance, resource) = match transform.warm.as_ref().and_then(Pool::take) {
+    /// Without anything run yet: in a fresh sandbox, or a warm one where the manifest allows that.
+    pub(super) fn new(transform: &'a Transform, request: &RequestInfo, places: &'a Places<'a>) -> Self {
+        let instance = match transform.warm.as_ref().and_then(Pool::take) {
             Some(mut instance) => {
-                let Instance { store, compiled, functions, .. } = &mut instance;
-                let ctx = store.data_mut();
-                ctx.meter.exhausted = false;
-                ctx.log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
-                let opened = store::bounded(store, time, compiled.waits, async |store| functions.open(&compiled.exports, store, info).await).await?;
-                (instance, opened?)
+                instance.serve_another(request);
+                instance
             }
-            None => {
-                let compiled = Arc::clone(transform.compiled());
-                let log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
-                let mut store = store::new(&compiled.inner, Ctx::new(options.limits.memory_bytes, log));
-                let (functions, resource) = store::bounded(&mut store, time, compiled.waits, async |store| {
-                    let mut functions = match compiled.instantiate(store, &options.config).await? {
-                        Ok(functions) => functions,
-                        Err(refusal) => return Ok(Err(refusal)),
-                    };
-                    let opened = functions.open(&compiled.exports, store, info).await?;
-                    Ok(opened.map(|resource| (functions, resource)))
-                })
-                .await??;
-                (Instance { store, compiled, functions, uses: 0, idle: None }, resource)
-            }
+            None => Instance::fresh(transform, request),
         };
-        let left = granted.saturating_sub(clock::now() - started);
-        Ok(Self { transform, instance, resource, deadline: request.deadline, left, _places: places })
+        Self { transform, instance, deadline: request.deadline, left: transform.options.limits.time, _places: places }
     }
 
     /// The way in.
-    ///
-    /// # Errors
-    /// See [`SandboxError`]; the exchange is of no use afterwards.
-    pub async fn before(&mut self, payload: Payload) -> Result<Step, SandboxError> {
-        let (resource, payload) = (self.resource, wit::Payload::from(payload));
-        let step = self.bounded(async |functions, exports, store| functions.before(exports, store, resource, &payload).await).await?;
-        Ok(step?.into())
+    pub(super) async fn before(&mut self, request: &RequestInfo, payload: Payload) -> Result<Step, SandboxError> {
+        let (request, payload) = (self.told(request), wit::Payload::from(payload));
+        let step = self.bounded(async |functions, exports, store| functions.before(exports, store, request, &payload).await).await?;
+        Ok(step.into())
+    }
+
+    /// The way out of an exchange that begins there.
+    pub(super) async fn only_after(self, request: &RequestInfo, payload: Payload) -> Result<Payload, SandboxError> {
+        let request = self.told(request);
+        self.end(request, payload).await
     }
 
     /// The way out.
     ///
     /// # Errors
-    /// See [`SandboxError`]; the exchange is of no use afterwards.
-    pub async fn after(&mut self, payload: Payload) -> Result<Payload, SandboxError> {
-        let (resource, payload) = (self.resource, wit::Payload::from(payload));
-        let answer = self.bounded(async |functions, exports, store| functions.after(exports, store, resource, &payload).await).await?;
-        Ok(answer?.into())
+    /// See [`SandboxError`].
+    pub async fn after(self, payload: Payload) -> Result<Payload, SandboxError> {
+        self.end(None, payload).await
     }
 
-    /// Ends an exchange that went well: its instance may serve another request where the manifest allows that. An
-    /// exchange that is merely dropped takes its instance along.
-    ///
-    /// # Errors
-    /// Where the guest fails to drop its side.
-    pub async fn finish(mut self) -> Result<(), SandboxError> {
-        let Some(pool) = &self.transform.warm else { return Ok(()) };
-        let resource = self.resource;
-        self.bounded(async |_, _, store| resource.resource_drop_async(store).await).await?;
-        pool.give_back(self.instance);
-        Ok(())
+    async fn end(mut self, request: Option<exports::RequestInfo<'_>>, payload: Payload) -> Result<Payload, SandboxError> {
+        let payload = wit::Payload::from(payload);
+        let answer = self.bounded(async |functions, exports, store| functions.after(exports, store, request, &payload).await).await?;
+        self.finish();
+        Ok(answer.into())
+    }
+
+    /// Ends an exchange that went well: its instance may serve another request where the manifest allows that. One that
+    /// is merely dropped takes its instance along.
+    pub fn finish(self) {
+        if let Some(pool) = &self.transform.warm {
+            pool.give_back(self.instance);
+        }
+    }
+
+    /// What the guest is told of the request.
+    fn told<'r>(&self, request: &'r RequestInfo) -> Option<exports::RequestInfo<'r>> {
+        self.transform.description().request.then(|| exports::RequestInfo {
+            id: &request.id,
+            model: &request.model,
+            version: &request.version,
+            headers: &request.headers,
+            time_left_us: u64::try_from(self.deadline.left_at(clock::now()).as_micros()).unwrap_or(u64::MAX),
+        })
     }
 
     async fn bounded<T>(
         &mut self,
-        call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<T>,
+        call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<Result<T, PluginError>>,
     ) -> Result<T, SandboxError> {
         let started = clock::now();
-        let granted = self.transform.options.limits.time;
-        let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted };
+        let options = &self.transform.options;
+        let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted: options.limits.time };
         let Instance { store, compiled, functions, .. } = &mut self.instance;
-        let outcome = store::bounded(store, time, compiled.waits, async |store| call(functions, &compiled.exports, store).await).await;
+        let outcome = store::bounded(store, time, compiled.waits, async |store| {
+            let functions = match functions {
+                Some(functions) => functions,
+                None => match compiled.instantiate(store, &options.config).await? {
+                    Ok(made) => functions.insert(made),
+                    Err(refusal) => return Ok(Err(refusal)),
+                },
+            };
+            call(functions, &compiled.exports, store).await
+        });
+        let outcome = outcome.await;
         self.left = self.left.saturating_sub(clock::now() - started);
-        outcome
+        Ok(outcome??)
     }
 }

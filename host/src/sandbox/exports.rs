@@ -6,7 +6,7 @@
 //! `Compiled::with_configuration`. Requests call what was found then.
 
 use wasmtime::Store;
-use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower, ResourceAny, TypedFunc};
+use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower, TypedFunc};
 
 use super::bindings::bulkhead::plugin::types::{Payload, PluginError};
 use super::bindings::exports::bulkhead::plugin::transformer::Step;
@@ -30,7 +30,6 @@ pub(super) struct RequestInfo<'a> {
 /// Where in a component its functions are.
 pub(super) struct Exports {
     configure: ComponentExportIndex,
-    open: ComponentExportIndex,
     before: ComponentExportIndex,
     after: ComponentExportIndex,
 }
@@ -42,9 +41,8 @@ impl Exports {
         let find = |name| component.get_export_index(Some(&transformer), name);
         Some(Self {
             configure: find("configure")?,
-            open: find("[static]exchange.open")?,
-            before: find("[method]exchange.before")?,
-            after: find("[method]exchange.after")?,
+            before: find("before")?,
+            after: find("after")?,
         })
     }
 }
@@ -52,14 +50,13 @@ impl Exports {
 /// The functions of one instance, each found when it is first called.
 pub(super) struct Functions {
     instance: Instance,
-    open: Option<Func>,
     before: Option<Func>,
     after: Option<Func>,
 }
 
 impl Functions {
     pub(super) fn new(instance: Instance) -> Self {
-        Self { instance, open: None, before: None, after: None }
+        Self { instance, before: None, after: None }
     }
 
     pub(super) async fn configure(&self, exports: &Exports, store: &mut Store<Ctx>, config: &str) -> wasmtime::Result<Result<(), PluginError>> {
@@ -70,30 +67,17 @@ impl Functions {
         outcome.await
     }
 
-    pub(super) async fn open(
-        &mut self,
-        exports: &Exports,
-        store: &mut Store<Ctx>,
-        request: Option<RequestInfo<'_>>,
-    ) -> wasmtime::Result<Result<ResourceAny, PluginError>> {
-        let function = kept(&mut self.open, self.instance, store, &exports.open)?;
-        #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `configure`, for `exchange.open`.
-        let outcome = unsafe { call(function, store, (request,)) };
-        outcome.await
-    }
-
     pub(super) async fn before(
         &mut self,
         exports: &Exports,
         store: &mut Store<Ctx>,
-        exchange: ResourceAny,
+        request: Option<RequestInfo<'_>>,
         payload: &Payload,
     ) -> wasmtime::Result<Result<Step, PluginError>> {
         let function = kept(&mut self.before, self.instance, store, &exports.before)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `configure`, for `exchange.before`.
-        let outcome = unsafe { call(function, store, (exchange, payload)) };
+        // SAFETY: as in `configure`, for `before`.
+        let outcome = unsafe { call(function, store, (request, payload)) };
         outcome.await
     }
 
@@ -101,13 +85,13 @@ impl Functions {
         &mut self,
         exports: &Exports,
         store: &mut Store<Ctx>,
-        exchange: ResourceAny,
+        request: Option<RequestInfo<'_>>,
         payload: &Payload,
     ) -> wasmtime::Result<Result<Payload, PluginError>> {
         let function = kept(&mut self.after, self.instance, store, &exports.after)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `configure`, for `exchange.after`.
-        let outcome = unsafe { call(function, store, (exchange, payload)) };
+        // SAFETY: as in `configure`, for `after`.
+        let outcome = unsafe { call(function, store, (request, payload)) };
         outcome.await
     }
 }

@@ -197,8 +197,8 @@ impl Compiled {
 pub struct Description {
     /// One sentence.
     pub summary: String,
-    /// `open` looks at the request.
-    pub open: bool,
+    /// It is told of the request.
+    pub request: bool,
     /// `before` does something.
     pub before: bool,
     /// `after` does something.

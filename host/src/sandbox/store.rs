@@ -18,7 +18,7 @@ use crate::clock;
 /// far beyond what a sandbox's memory holds, so this bounds amplification (overlapping lists), not honest use.
 const HOSTCALL_BYTES: usize = 512 << 20;
 
-/// Resource handles: an honest transform holds one, a component with WASI a dozen.
+/// Resource handles: an honest transform holds none, a component with WASI a dozen.
 const HANDLES: usize = 1024;
 
 /// What a store holds for its guest.

@@ -3,11 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use super::error::SandboxError;
-use super::exchange::{Exchange, RequestInfo};
+use super::exchange::{Exchange, RequestInfo, Step};
 use super::places::{self, Places};
 use super::plugin::{Compiled, Description, Limits};
 use super::pool::Pool;
 use crate::clock::Deadline;
+use crate::payload::Payload;
 
 /// How a model uses a plugin.
 #[derive(Debug, Clone)]
@@ -71,12 +72,22 @@ impl Transform {
         }
     }
 
-    /// Opens an exchange, in a fresh sandbox (or a warm one, where the manifest allows that), on one of the places that
-    /// the request took.
+    /// Begins an exchange with the way in, in a fresh sandbox (or a warm one, where the manifest allows that), on one of
+    /// the places that the request took.
     ///
     /// # Errors
     /// See [`SandboxError`].
-    pub async fn open<'a>(&'a self, request: &RequestInfo, places: &'a Places<'a>) -> Result<Exchange<'a>, SandboxError> {
-        Exchange::open(self, request, places).await
+    pub async fn before<'a>(&'a self, request: &RequestInfo, places: &'a Places<'a>, payload: Payload) -> Result<(Step, Exchange<'a>), SandboxError> {
+        let mut exchange = Exchange::new(self, request, places);
+        let step = exchange.before(request, payload).await?;
+        Ok((step, exchange))
+    }
+
+    /// The whole exchange of a transform that has no way in.
+    ///
+    /// # Errors
+    /// See [`SandboxError`].
+    pub async fn after(&self, request: &RequestInfo, places: &Places<'_>, payload: Payload) -> Result<Payload, SandboxError> {
+        Exchange::new(self, request, places).only_after(request, payload).await
     }
 }

@@ -9,9 +9,6 @@ use wit_component::{ComponentEncoder, DecodedWasm};
 /// The custom section that holds a version, as other tools of the component model read it too.
 const VERSION_SECTION: &str = "version";
 
-/// The custom section that the SDK marks its modules with.
-const SDK_SECTION: &str = "bulkhead-sdk";
-
 /// The worlds of plugins, each with the interface that tells it; patch versions of it are compatible.
 const WORLDS: [(&str, &str); 1] = [("transform", "bulkhead:plugin/transformer@0.1.")];
 
@@ -46,52 +43,12 @@ pub(super) fn make(module: &[u8], version: &str) -> anyhow::Result<Vec<u8>> {
     let mut component = if Parser::is_component(module) {
         module.to_vec()
     } else {
-        let mut encoder = ComponentEncoder::default().validate(true).module(&without_destructor(module)?)?;
-        encoder.encode()?
+        ComponentEncoder::default().validate(true).module(module)?.encode()?
     };
     if stamped_version(&component).is_none() {
         component.extend(custom_section(VERSION_SECTION, version.as_bytes()));
     }
     Ok(component)
-}
-
-/// A module of the SDK without the destructor of its exchanges, whose handles own nothing. A destructor has to be known before
-/// the module is instantiated, and the module before its destructor: two more modules would untie that, and cost every
-/// fresh sandbox their instantiation.
-fn without_destructor(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut exports = None;
-    let mut is_ours = false;
-    // Of the section before; the first comes after magic and version.
-    let mut end = 8;
-    for payload in Parser::new(0).parse_all(module) {
-        let payload = payload?;
-        let section = payload.as_section();
-        match payload {
-            Payload::ExportSection(section) => exports = Some((end, section)),
-            Payload::CustomSection(section) => is_ours |= section.name() == SDK_SECTION,
-            _ => {}
-        }
-        end = section.map_or(end, |(_, range)| range.end);
-    }
-    let Some((start, section)) = exports.filter(|_| is_ours) else { return Ok(module.to_vec()) };
-    let range = section.range();
-    let mut starts = Vec::new();
-    let mut kept = Vec::new();
-    for export in section.into_iter_with_offsets() {
-        let (start, export) = export?;
-        starts.push(start);
-        kept.push(!export.name.contains("#[dtor]"));
-    }
-    let mut content = leb128(kept.iter().filter(|kept| **kept).count());
-    for (at, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
-        let end = starts.get(at + 1).copied().unwrap_or(range.end);
-        content.extend_from_slice(&module[starts[at]..end]);
-    }
-    let mut out = module[..=start].to_vec();
-    out.extend(leb128(content.len()));
-    out.extend(content);
-    out.extend_from_slice(&module[range.end..]);
-    Ok(out)
 }
 
 /// Looks at a component from outside.

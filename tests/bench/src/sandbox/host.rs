@@ -55,18 +55,20 @@ impl Loop {
                 deadline: Deadline::after(Duration::from_secs(60)),
             };
             let places = Transform::places(std::slice::from_ref(&self.transform), request.deadline).await?.context("no places")?;
-            let mut exchange = self.transform.open(&request, &places).await?;
             match self.call {
-                Call::Before(record) => drop(exchange.before(Payload::Json(record.to_owned())).await?),
+                Call::Before(record) => {
+                    let (step, exchange) = self.transform.before(&request, &places, Payload::Json(record.to_owned())).await?;
+                    drop(step);
+                    exchange.finish();
+                }
                 Call::After(name, values) => {
                     let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                     let tensor = Tensor { name: name.to_owned(), datatype: Datatype::Fp32, shape: vec![1, 3], data };
-                    let Payload::Json(_) = exchange.after(Payload::Tensors(vec![tensor])).await? else {
+                    let Payload::Json(_) = self.transform.after(&request, &places, Payload::Tensors(vec![tensor])).await? else {
                         return Err(anyhow!("the transform gave no JSON"));
                     };
                 }
             }
-            exchange.finish().await?;
         }
         Ok(())
     }

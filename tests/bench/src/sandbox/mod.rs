@@ -21,7 +21,7 @@ pub(crate) struct Trial {
     call: Call,
 }
 
-/// The call between `open` and the drop.
+/// The call between the store's creation and its drop.
 #[derive(Clone, Copy)]
 enum Call {
     /// On a JSON record.

@@ -67,7 +67,6 @@ impl Loop {
             store.set_epoch_deadline(NEVER);
             let instance = self.pre.instantiate_async(&mut store).await?;
             let guest = instance.bulkhead_plugin_transformer();
-            let exchange = guest.exchange();
             let request = types::RequestInfo {
                 id: "0123456789abcdef0123456789abcdef".to_owned(),
                 model: "iris".to_owned(),
@@ -76,17 +75,16 @@ impl Loop {
                 time_left_us: 60_000_000,
             };
             guest.call_configure(&mut store, &self.config).await?.map_err(refused)?;
-            let opened = exchange.call_open(&mut store, Some(&request)).await?.map_err(refused)?;
             match self.call {
                 Call::Before(record) => {
                     let payload = types::Payload::Json(record.to_owned());
-                    drop(exchange.call_before(&mut store, opened, &payload).await?.map_err(refused)?);
+                    drop(guest.call_before(&mut store, Some(&request), &payload).await?.map_err(refused)?);
                 }
                 Call::After(name, values) => {
                     let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                     let tensor = types::Tensor { name: name.to_owned(), datatype: types::Datatype::Fp32, shape: vec![1, 3], data };
                     let payload = types::Payload::Tensors(vec![tensor]);
-                    drop(exchange.call_after(&mut store, opened, &payload).await?.map_err(refused)?);
+                    drop(guest.call_after(&mut store, Some(&request), &payload).await?.map_err(refused)?);
                 }
             }
         }
