@@ -39,11 +39,7 @@ impl Exports {
     pub(super) fn find(component: &Component) -> Option<Self> {
         let transformer = component.get_export_index(None, TRANSFORMER)?;
         let find = |name| component.get_export_index(Some(&transformer), name);
-        Some(Self {
-            configure: find("configure")?,
-            before: find("before")?,
-            after: find("after")?,
-        })
+        Some(Self { configure: find("configure")?, before: find("before")?, after: find("after")? })
     }
 }
 

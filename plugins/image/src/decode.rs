@@ -1,6 +1,7 @@
 //! From an encoded image to its pixels.
 
 mod jpeg;
+mod luma;
 mod png;
 
 /// An image's pixels, row by row.

@@ -9,10 +9,11 @@ mod body;
 mod config;
 mod decode;
 mod describe;
-mod lanes;
+mod dots;
 mod resample;
 mod taps;
 mod tensor;
+mod vectors;
 
 use bulkhead_sdk::prelude::*;
 

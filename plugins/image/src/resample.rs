@@ -2,8 +2,9 @@
 
 use crate::config::Filter;
 use crate::decode::Source;
-use crate::lanes::Lanes;
+use crate::dots::Dots;
 use crate::taps::{PRECISION, Taps};
+use crate::vectors::Quad;
 
 /// Half of the last bit that stays, for rounding.
 const HALF: i32 = 1 << (PRECISION - 1);
@@ -79,6 +80,8 @@ struct Narrow<'s> {
     source: &'s Source,
     gray: bool,
     taps: Option<Taps>,
+    /// For grays; none where a row is too short for it.
+    dots: Option<Dots>,
     /// A row of grays.
     grays: Vec<u8>,
 }
@@ -86,7 +89,10 @@ struct Narrow<'s> {
 impl<'s> Narrow<'s> {
     fn new(source: &'s Source, target: Target) -> Self {
         let taps = (source.width != target.width).then(|| Taps::new(source.width, target.width, target.filter));
-        Self { source, gray: target.gray, taps, grays: vec![0; source.width] }
+        // Natively the compiler makes more of the plain loop.
+        let usable = taps.as_ref().filter(|_| cfg!(target_family = "wasm") && target.channels(source) == 1);
+        let dots = usable.and_then(|taps| Dots::new(taps, source.width));
+        Self { source, gray: target.gray, taps, dots, grays: vec![0; source.width] }
     }
 
     fn row(&mut self, y: usize, out: &mut [u8]) {
@@ -94,7 +100,7 @@ impl<'s> Narrow<'s> {
         let length = self.source.width * size;
         let row = &self.source.pixels[y * length..(y + 1) * length];
         match (size, self.gray) {
-            (1, _) => shrink_grays(self.taps.as_ref(), row, out),
+            (1, _) => self.shrink_grays(row, out),
             (3, false) => shrink_colors::<3>(self.taps.as_ref(), row, out),
             (_, false) => shrink_colors::<4>(self.taps.as_ref(), row, out),
             (_, true) => {
@@ -103,8 +109,25 @@ impl<'s> Narrow<'s> {
                 } else {
                     to_grays::<4>(row, &mut self.grays)
                 }
-                shrink_grays(self.taps.as_ref(), &self.grays, out);
+                self.shrink_grays(&self.grays, out);
             }
+        }
+    }
+
+    fn shrink_grays(&self, row: &[u8], out: &mut [u8]) {
+        match (&self.dots, &self.taps) {
+            (Some(dots), _) => {
+                for (out, sum) in out.iter_mut().zip(dots.sums(row)) {
+                    *out = rounded(sum + HALF);
+                }
+            }
+            (None, Some(taps)) => {
+                for (out, (start, weights)) in out.iter_mut().zip(taps.iter()) {
+                    let sum: i32 = row[start..start + weights.len()].iter().zip(weights).map(|(pixel, weight)| i32::from(*pixel) * weight).sum();
+                    *out = rounded(sum + HALF);
+                }
+            }
+            (None, None) => out.copy_from_slice(row),
         }
     }
 }
@@ -114,14 +137,6 @@ fn to_grays<const SIZE: usize>(row: &[u8], out: &mut [u8]) {
     for (gray, pixel) in out.iter_mut().zip(row.as_chunks::<SIZE>().0) {
         let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
         *gray = ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8;
-    }
-}
-
-fn shrink_grays(taps: Option<&Taps>, row: &[u8], out: &mut [u8]) {
-    let Some(taps) = taps else { return out.copy_from_slice(row) };
-    for (out, (start, weights)) in out.iter_mut().zip(taps.iter()) {
-        let sum: i32 = row[start..start + weights.len()].iter().zip(weights).map(|(pixel, weight)| i32::from(*pixel) * weight).sum();
-        *out = rounded(sum + HALF);
     }
 }
 
@@ -135,11 +150,14 @@ fn shrink_colors<const SIZE: usize>(taps: Option<&Taps>, row: &[u8], out: &mut [
         return;
     };
     for (out, (start, weights)) in out.iter_mut().zip(taps.iter()) {
-        let mut sums = Lanes::splat(HALF);
+        // Four lanes by name: left to itself the compiler drops the one that three channels leave unused, and then loads bytes
+        // one by one.
+        let mut sums = Quad::splat(HALF);
         for (pixel, weight) in pixels[start..start + weights.len()].iter().zip(weights) {
-            sums.add([pixel[0], pixel[1], pixel[2], if SIZE == 4 { pixel[3] } else { 0 }], *weight);
+            let pixel = [pixel[0], pixel[1], pixel[2], if SIZE == 4 { pixel[3] } else { 0 }];
+            sums = sums + Quad::of_bytes(pixel).times(*weight);
         }
-        *out = sums.three(PRECISION);
+        out.copy_from_slice(&(sums >> PRECISION).bytes()[..3]);
     }
 }
 

@@ -40,11 +40,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Makes a component of a core module; a component stays what it is. Either way it is marked with its version.
 pub(super) fn make(module: &[u8], version: &str) -> anyhow::Result<Vec<u8>> {
-    let mut component = if Parser::is_component(module) {
-        module.to_vec()
-    } else {
-        ComponentEncoder::default().validate(true).module(module)?.encode()?
-    };
+    let mut component =
+        if Parser::is_component(module) { module.to_vec() } else { ComponentEncoder::default().validate(true).module(module)?.encode()? };
     if stamped_version(&component).is_none() {
         component.extend(custom_section(VERSION_SECTION, version.as_bytes()));
     }

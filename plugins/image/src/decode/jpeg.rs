@@ -6,12 +6,25 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
+use super::luma::{self, Luma};
 use super::{Refusal, Source, check_size};
 
 /// What the decoder is asked for: four bytes are written faster than three.
 const COLORS: (ColorSpace, usize) = (ColorSpace::RGBA, 4);
 
 pub(super) fn decode(data: &[u8], max_pixels: u64, gray: bool) -> Result<Source, Refusal> {
+    // Natively the library has vector instructions of its own.
+    if gray
+        && cfg!(target_family = "wasm")
+        && let Some(Luma { width, height, pixels }) = luma::decode(data, max_pixels)
+    {
+        return Ok(Source { width, height, bytes_per_pixel: 1, pixels });
+    }
+    by_library(data, max_pixels, gray)
+}
+
+/// Any JPEG that can be decoded, and what is wrong with the others.
+pub(super) fn by_library(data: &[u8], max_pixels: u64, gray: bool) -> Result<Source, Refusal> {
     // Its own limits are lower than the format's: `max_pixels` is the limit here.
     let extent = usize::from(u16::MAX);
     let options = DecoderOptions::default().set_max_width(extent).set_max_height(extent).jpeg_set_out_colorspace(COLORS.0);
