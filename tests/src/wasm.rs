@@ -12,7 +12,7 @@ pub fn component(text: &str) -> Vec<u8> {
 }
 
 /// The smallest component of the world `transform`, with more items in its core module. It describes itself as
-/// nothing, opens, and breaks off in `before` and `after`.
+/// nothing, and breaks off in `before` and `after`.
 #[must_use]
 pub fn transform(items: &str) -> Vec<u8> {
     transform_configured_by("", items)
@@ -21,8 +21,30 @@ pub fn transform(items: &str) -> Vec<u8> {
 /// The same, which does something when it is configured.
 #[must_use]
 pub fn transform_configured_by(configure: &str, items: &str) -> Vec<u8> {
-    let configure = format!("(func (export \"bulkhead:plugin/transformer@0.1.0#configure\") (param i32 i32) (result i32) {configure} (i32.const 8))");
-    let mut module = component(&format!("(module {SMALLEST} {configure} {items})"));
+    transform_of(BEFORE | AFTER, configure, "unreachable", items)
+}
+
+/// One whose `before` answers 1 where it is told of the request, else 0.
+#[must_use]
+pub fn transform_that_tells(is_told: bool) -> Vec<u8> {
+    // At 300 the result that is well, at 304 the step `answer`, at 308 the payload `json`, then its text's place and length.
+    let before = r"
+        (i32.store8 (i32.const 304) (i32.const 1))
+        (i32.store (i32.const 312) (i32.const 400))
+        (i32.store (i32.const 316) (i32.const 1))
+        (i32.store8 (i32.const 400) (i32.add (i32.const 48) (local.get 0)))
+        (i32.const 300)";
+    transform_of(BEFORE | if is_told { REQUEST } else { 0 }, "", before, "")
+}
+
+/// Bits of `hooks`.
+const BEFORE: u8 = 1;
+const AFTER: u8 = 2;
+const REQUEST: u8 = 4;
+
+fn transform_of(hooks: u8, configure: &str, before: &str, items: &str) -> Vec<u8> {
+    let smallest = SMALLEST.replace("HOOKS", &format!("\\{hooks:02x}")).replace("BEFORE", before).replace("CONFIGURE", configure);
+    let mut module = component(&format!("(module {smallest} {items})"));
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(fixtures::workspace().join("wit")).expect("`wit/` can be read");
     let world = resolve.select_world(&[package], Some("transform")).expect("the world");
@@ -31,18 +53,19 @@ pub fn transform_configured_by(configure: &str, items: &str) -> Vec<u8> {
     encoder.encode().expect("a component")
 }
 
-/// `configure` answers at 8; `describe` the record at 16, all zeros but the hooks (both), 8 bytes in.
+/// `configure` answers at 8; `describe` the record at 16, all zeros but the hooks, 8 bytes in.
 const SMALLEST: &str = r#"
     (memory (export "memory") 1)
-    (data (i32.const 24) "\03")
+    (data (i32.const 24) "HOOKS")
     (global $free (mut i32) (i32.const 1024))
     (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
         (global.set $free (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
         (global.get $free)
         (global.set $free (i32.add (global.get $free) (local.get 3))))
     (func (export "bulkhead:plugin/transformer@0.1.0#describe") (result i32) (i32.const 16))
+    (func (export "bulkhead:plugin/transformer@0.1.0#configure") (param i32 i32) (result i32) CONFIGURE (i32.const 8))
     (func (export "bulkhead:plugin/transformer@0.1.0#before")
-        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32) (result i32) unreachable)
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32) (result i32) BEFORE)
     (func (export "bulkhead:plugin/transformer@0.1.0#after")
         (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32) (result i32) unreachable)
 "#;

@@ -262,3 +262,14 @@ async fn a_request_that_goes_away_frees_its_sandbox() {
     behaves(&host).await;
     assert!(began.elapsed() < BOUNDED, "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_transform_is_told_of_the_request_where_it_asks_and_only_there() {
+    let host = TestHost::start().await;
+    for (name, is_told) in [("curious", true), ("modest", false)] {
+        assert_eq!(host.put_plugin(name, "0.1.0", wasm::transform_that_tells(is_told)).await.status, 201);
+        let manifest = format!("{}\ntransforms = [{{ plugin = \"{name}@0.1.0\" }}]", fixtures::PLAIN);
+        host.deploy(name, "1.0.0", &manifest, fixtures::model("identity_f32")).await;
+        assert_eq!(host.predict(name, &json!({})).await.ok(), json!(u8::from(is_told)), "{name}");
+    }
+}
