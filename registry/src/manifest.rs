@@ -49,7 +49,7 @@ pub struct Manifest {
 pub struct TransformUse {
     /// Which plugin.
     pub plugin: PluginRef,
-    /// What the plugin is opened with; only the plugin knows its shape.
+    /// What the plugin is configured with; only the plugin knows its shape.
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 

@@ -6,7 +6,7 @@ use std::thread::LocalKey;
 
 use crate::bindings::bulkhead::plugin::types as wit;
 use crate::bindings::exports::bulkhead::plugin::transformer as export;
-use crate::{Description, Error, Open, Request, Result, Transform};
+use crate::{Description, Error, Open, Request, Result, Step, Transform};
 
 /// What [`crate::transform!`] adds to a transform.
 pub trait Plugin: Transform {
@@ -89,9 +89,13 @@ impl<T: Plugin> export::Guest for Component<T> {
     }
 
     fn before(request: Option<Request>, payload: wit::Payload) -> Result<export::Step, wit::PluginError> {
+        // What is left of an exchange that ended without `after`.
+        drop(T::KEPT.with(|kept| kept.exchange.take()));
         let mut transform = begun::<T>(request)?;
         let step = transform.before(payload.into())?;
-        T::KEPT.with(|kept| kept.exchange.replace(Some(transform)));
+        if matches!(step, Step::Proceed(_)) {
+            T::KEPT.with(|kept| kept.exchange.replace(Some(transform)));
+        }
         Ok(step.into())
     }
 

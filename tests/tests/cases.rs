@@ -1,6 +1,7 @@
 //! Every case folder of every plugin, through the real sandbox; the plugins' own tests run the same folders natively.
 //! A new folder needs no line here.
 
+mod pictures;
 mod wire;
 
 use std::fs;
@@ -40,18 +41,12 @@ fn default_tolerance() -> f64 {
 #[tokio::test]
 async fn every_case_holds_in_the_sandbox() {
     let cache = tempfile::tempdir().expect("a temporary folder");
-    let options =
-        SandboxOptions { instances: 4, cache: cache.path().to_owned(), admission: AdmissionLimits::default(), compiler: fixtures::bulkhead() };
-    let dropped = prometheus::IntCounter::new("dropped", "dropped").expect("a counter");
-    let sandboxes = Sandboxes::start(options, dropped).expect("sandboxes");
+    let sandboxes = sandboxes(cache.path());
     let mut failures = Vec::new();
     let mut count = 0;
     for folder in folders(&fixtures::workspace().join("plugins")).into_iter().filter(|folder| folder.join("cases").is_dir()) {
         let name = file_name(&folder);
-        let bytes = fixtures::plugin(&name);
-        let admitted =
-            sandboxes.admit("default", &format!("{name}@0.1.0"), &Digest::of(&bytes), bytes.clone()).await.expect("a plugin that is accepted");
-        let plugin = Uploaded { sandboxes: &sandboxes, plugin: admitted, bytes };
+        let plugin = uploaded(&sandboxes, &name).await;
         for case in folders(&folder.join("cases")) {
             count += 1;
             if let Err(failure) = run(&plugin, &case).await {
@@ -63,11 +58,48 @@ async fn every_case_holds_in_the_sandbox() {
     assert!(count > 0, "no cases");
 }
 
+/// In a sandbox the brightness of a JPEG is decoded with vector instructions, and natively by the library.
+#[tokio::test]
+async fn grays_of_jpegs_are_the_same_in_the_sandbox_as_natively() {
+    const SIZE: (u16, u16) = (72, 40);
+    let config = serde_json::json!({ "width": SIZE.0, "height": SIZE.1, "color": "gray", "dtype": "uint8" });
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let sandboxes = sandboxes(cache.path());
+    let transform = configured(&uploaded(&sandboxes, "image").await, config.to_string()).await.expect("a configuration that it takes");
+    for number in 0..60 {
+        let data = pictures::jpeg(SIZE, number);
+        let blob = bulkhead_sdk::Blob { content_type: "image/jpeg".to_owned(), data: data.clone() };
+        let native = bulkhead_sdk::testing::Exchange::<image::Image>::open(&config)
+            .and_then(|mut exchange| exchange.before(bulkhead_sdk::Payload::Blob(blob)));
+        let here = called(&transform, Hook::Before, Payload::Blob { content_type: "image/jpeg".to_owned(), data }).await;
+        match (native.expect("a picture"), here.expect("a picture")) {
+            (bulkhead_sdk::Step::Proceed(native), Payload::Tensors(here)) => {
+                let native = native.into_tensors().expect("tensors");
+                let differ = native.get("image").expect("a tensor").bytes().iter().zip(&here[0].data).filter(|(left, right)| left != right).count();
+                assert_eq!(differ, 0, "picture {number}");
+            }
+            other => panic!("picture {number}: {other:?}"),
+        }
+    }
+}
+
 /// A plugin with its bytes, from which it is configured.
 struct Uploaded<'s> {
     sandboxes: &'s Sandboxes,
     plugin: Plugin,
     bytes: Vec<u8>,
+}
+
+fn sandboxes(cache: &Path) -> Sandboxes {
+    let options = SandboxOptions { instances: 4, cache: cache.to_owned(), admission: AdmissionLimits::default(), compiler: fixtures::bulkhead() };
+    let dropped = prometheus::IntCounter::new("dropped", "dropped").expect("a counter");
+    Sandboxes::start(options, dropped).expect("sandboxes")
+}
+
+async fn uploaded<'s>(sandboxes: &'s Sandboxes, name: &str) -> Uploaded<'s> {
+    let bytes = fixtures::plugin(name);
+    let plugin = sandboxes.admit("default", &format!("{name}@0.1.0"), &Digest::of(&bytes), bytes.clone()).await;
+    Uploaded { sandboxes, plugin: plugin.expect("a plugin that is accepted"), bytes }
 }
 
 async fn run(plugin: &Uploaded<'_>, folder: &Path) -> Result<(), String> {
@@ -89,17 +121,25 @@ async fn run(plugin: &Uploaded<'_>, folder: &Path) -> Result<(), String> {
 }
 
 async fn exchange(uploaded: &Uploaded<'_>, case: &Case, payload: Payload) -> Result<Payload, SandboxError> {
-    let config = serde_json::to_string(&case.config).expect("TOML has a JSON form");
+    let transform = configured(uploaded, serde_json::to_string(&case.config).expect("TOML has a JSON form")).await?;
+    called(&transform, case.hook, payload).await
+}
+
+/// What is tested is what serves: a copy of the configured instance.
+async fn configured(uploaded: &Uploaded<'_>, config: String) -> Result<Transform, SandboxError> {
     let limits = Limits { time: Duration::from_secs(10), memory_bytes: 128 << 20 };
     let options = TransformOptions { config, limits, warm: false };
     let transform = uploaded.sandboxes.transform(&uploaded.plugin, options, std::future::ready(Ok(uploaded.bytes.clone()))).await?;
-    // What is tested is what serves: a copy of the configured instance.
     let ahead = async {
         while !transform.is_configured_ahead() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), ahead).await.expect("a configured component");
+    Ok(transform)
+}
+
+async fn called(transform: &Transform, hook: Hook, payload: Payload) -> Result<Payload, SandboxError> {
     let request = RequestInfo {
         id: "case".into(),
         model: "model".into(),
@@ -107,8 +147,8 @@ async fn exchange(uploaded: &Uploaded<'_>, case: &Case, payload: Payload) -> Res
         headers: Vec::new(),
         deadline: Deadline::after(Duration::from_secs(60)),
     };
-    let places = Transform::places(std::slice::from_ref(&transform), request.deadline).await?.expect("one transform needs a place");
-    match case.hook {
+    let places = Transform::places(std::slice::from_ref(transform), request.deadline).await?.expect("one transform needs a place");
+    match hook {
         Hook::After => transform.after(&request, &places, payload).await,
         Hook::Before => match transform.before(&request, &places, payload).await? {
             (Step::Proceed(payload) | Step::Answer(payload), _) => Ok(payload),

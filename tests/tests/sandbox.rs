@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bulkhead_tests::wasm::Teller;
 use bulkhead_tests::{TestHost, fixtures, wasm};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -162,7 +163,7 @@ async fn a_plugin_whose_state_can_not_be_copied_configures_itself_at_each_reques
     .await;
     let document = host.get("/v1/models/m/versions/1.0.0").await.ok();
     assert_eq!(document["sandboxes"][0]["configured_ahead"], false);
-    // This plugin opens, and breaks off in `before`.
+    // This plugin is configured, and breaks off in `before`.
     host.predict("m", &json!({})).await.error(502, "plugin_trapped");
 }
 
@@ -264,12 +265,43 @@ async fn a_request_that_goes_away_frees_its_sandbox() {
 }
 
 #[tokio::test]
-async fn a_transform_is_told_of_the_request_where_it_asks_and_only_there() {
+async fn a_transform_is_told_of_the_request_where_it_asks_and_only_once() {
     let host = TestHost::start().await;
-    for (name, is_told) in [("curious", true), ("modest", false)] {
-        assert_eq!(host.put_plugin(name, "0.1.0", wasm::transform_that_tells(is_told)).await.status, 201);
+    let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2] }] });
+    let cases = [
+        (Teller::Before, true, 1),
+        (Teller::Before, false, 0),
+        (Teller::OnlyAfter, true, 1),
+        (Teller::OnlyAfter, false, 0),
+        // Its `before` was told.
+        (Teller::After, true, 0),
+    ];
+    for (number, (teller, is_told, expected)) in cases.into_iter().enumerate() {
+        let name = format!("teller-{number}");
+        assert_eq!(host.put_plugin(&name, "0.1.0", wasm::transform_that_tells(teller, is_told)).await.status, 201);
         let manifest = format!("{}\ntransforms = [{{ plugin = \"{name}@0.1.0\" }}]", fixtures::PLAIN);
-        host.deploy(name, "1.0.0", &manifest, fixtures::model("identity_f32")).await;
-        assert_eq!(host.predict(name, &json!({})).await.ok(), json!(u8::from(is_told)), "{name}");
+        host.deploy(&name, "1.0.0", &manifest, fixtures::model("identity_f32")).await;
+        assert_eq!(host.predict(&name, &body).await.ok(), json!(expected), "{teller:?}, {is_told}");
     }
+}
+
+#[tokio::test]
+async fn a_warm_sandbox_begins_each_exchange_anew() {
+    let host = hostile("reuse = \"warm\"").await;
+    let ask = async |id: &str, wish: Value| {
+        let request = host.request(reqwest::Method::POST, "/v1/models/m/predict").header("x-request-id", id);
+        host.send(request.header("content-type", "application/json").body(wish.to_string())).await
+    };
+    for round in 1..4 {
+        // One that ends with `before`, and one that goes all the way: the same instance, and the second knows its own request.
+        assert_eq!(ask("first", json!({ "before": "count" })).await.ok()["count"], 2 * round - 1);
+        let told = ask("second", json!({ "after": "tell" })).await.ok();
+        assert_eq!(told["id"], "second");
+    }
+    assert_eq!(ask("third", json!({ "after": "count" })).await.ok()["count"], 7);
+    // A failure on the way out ends it, and so does one of the model in between.
+    ask("fourth", json!({ "after": "trap" })).await.error(502, "plugin_trapped");
+    assert_eq!(ask("fifth", json!({ "after": "count" })).await.ok()["count"], 1);
+    assert!(ask("sixth", json!({ "before": "misnamed" })).await.status >= 400);
+    assert_eq!(ask("seventh", json!({ "after": "count" })).await.ok()["count"], 1);
 }

@@ -79,12 +79,7 @@ async fn decorated(
         let failed = |source| PredictError::plugin(transform, source);
         let (decided, exchange) = transform.before(request, &places, payload).await.map_err(failed)?;
         step = decided;
-        if does.after && matches!(step, Step::Proceed(_)) {
-            open.push(Some(exchange));
-        } else {
-            exchange.finish();
-            open.push(None);
-        }
+        open.push(exchange);
     }
     timings.before = start.elapsed();
 

@@ -123,7 +123,7 @@ impl<'a> Exchange<'a> {
 
     /// Ends an exchange that went well: its instance may serve another request where the manifest allows that. One that
     /// is merely dropped takes its instance along.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         if let Some(pool) = &self.transform.warm {
             pool.give_back(self.instance);
         }

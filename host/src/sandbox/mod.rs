@@ -2,7 +2,7 @@
 //!
 //! [`Sandboxes::admit`] makes a [`Plugin`] of an uploaded component: checked, compiled in a process of its own, tried
 //! once. A [`Transform`] is a plugin with the configuration and limits that a model's manifest gives it; each request
-//! opens an [`Exchange`] of it, in a fresh store and instance, dropped on any error and after the last call.
+//! has an [`Exchange`] with it, in a fresh store and instance, dropped on any error and after the last call.
 
 mod admission;
 mod ahead;

@@ -1,6 +1,6 @@
 //! How many sandboxes there are at one time, and who may have one.
 //!
-//! A request takes the places of all sandboxes that it will hold at one time together, before it opens the first: were
+//! A request takes the places of all sandboxes that it will hold at one time together, before it begins in the first: were
 //! it to take them one by one, requests that hold one and wait for another could stop each other for good.
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};

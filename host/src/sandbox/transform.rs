@@ -73,14 +73,23 @@ impl Transform {
     }
 
     /// Begins an exchange with the way in, in a fresh sandbox (or a warm one, where the manifest allows that), on one of
-    /// the places that the request took.
+    /// the places that the request took. The exchange is there where it has a way out.
     ///
     /// # Errors
     /// See [`SandboxError`].
-    pub async fn before<'a>(&'a self, request: &RequestInfo, places: &'a Places<'a>, payload: Payload) -> Result<(Step, Exchange<'a>), SandboxError> {
+    pub async fn before<'a>(
+        &'a self,
+        request: &RequestInfo,
+        places: &'a Places<'a>,
+        payload: Payload,
+    ) -> Result<(Step, Option<Exchange<'a>>), SandboxError> {
         let mut exchange = Exchange::new(self, request, places);
         let step = exchange.before(request, payload).await?;
-        Ok((step, exchange))
+        if self.description.after && matches!(step, Step::Proceed(_)) {
+            return Ok((step, Some(exchange)));
+        }
+        exchange.finish();
+        Ok((step, None))
     }
 
     /// The whole exchange of a transform that has no way in.

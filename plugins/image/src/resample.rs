@@ -4,7 +4,7 @@ use crate::config::Filter;
 use crate::decode::Source;
 use crate::dots::Dots;
 use crate::taps::{PRECISION, Taps};
-use crate::vectors::Quad;
+use crate::vectors::{self, Quad};
 
 /// Half of the last bit that stays, for rounding.
 const HALF: i32 = 1 << (PRECISION - 1);
@@ -89,8 +89,8 @@ struct Narrow<'s> {
 impl<'s> Narrow<'s> {
     fn new(source: &'s Source, target: Target) -> Self {
         let taps = (source.width != target.width).then(|| Taps::new(source.width, target.width, target.filter));
-        // Natively the compiler makes more of the plain loop.
-        let usable = taps.as_ref().filter(|_| cfg!(target_family = "wasm") && target.channels(source) == 1);
+        // Elsewhere the compiler makes more of the plain loop.
+        let usable = taps.as_ref().filter(|_| vectors::ARE_THERE && target.channels(source) == 1);
         let dots = usable.and_then(|taps| Dots::new(taps, source.width));
         Self { source, gray: target.gray, taps, dots, grays: vec![0; source.width] }
     }

@@ -1,5 +1,8 @@
 //! Vectors of 128 bits: those of WebAssembly there, and arrays that stand for them elsewhere, where tests run.
 
+/// Whether they are more than stand-ins.
+pub(crate) const ARE_THERE: bool = cfg!(all(target_arch = "wasm32", target_feature = "simd128"));
+
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
     use std::arch::wasm32::{
@@ -57,7 +60,7 @@ mod imp {
         /// Rows for columns.
         #[inline]
         pub(crate) fn transposed([a, b, c, d, e, f, g, h]: [Self; 8]) -> [Self; 8] {
-            // Each step puts the halves of rows that are apart by four, two and one next to each other.
+            // Three times each row is interleaved with the one four further on.
             let step = |[a, b, c, d, e, f, g, h]: [Self; 8]| {
                 let ([a, b], [c, d], [e, f], [g, h]) = (a.interleaved(e), b.interleaved(f), c.interleaved(g), d.interleaved(h));
                 [a, b, c, d, e, f, g, h]

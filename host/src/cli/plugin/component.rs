@@ -5,12 +5,21 @@ use std::path::Path;
 use anyhow::Context as _;
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, DecodedWasm};
+use wit_parser::{Resolve, WorldItem};
 
 /// The custom section that holds a version, as other tools of the component model read it too.
 const VERSION_SECTION: &str = "version";
 
-/// The worlds of plugins, each with the interface that tells it; patch versions of it are compatible.
-const WORLDS: [(&str, &str); 1] = [("transform", "bulkhead:plugin/transformer@0.1.")];
+/// A world of plugins.
+struct World {
+    name: &'static str,
+    /// The interface that tells it; patch versions of it are compatible.
+    interface: &'static str,
+    functions: &'static [&'static str],
+}
+
+const WORLDS: [World; 1] =
+    [World { name: "transform", interface: "bulkhead:plugin/transformer@0.1.", functions: &["configure", "describe", "before", "after"] }];
 
 /// What a host gives every plugin; WASI reaches nothing there.
 const GRANTED: [(&str, &str); 7] = [
@@ -61,16 +70,31 @@ pub(super) fn inspect(bytes: &[u8]) -> anyhow::Result<Inspection> {
     let world = &resolve.worlds[world];
     let exports: Vec<String> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
     let imports: Vec<String> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
-    let known = WORLDS.iter().find(|(_, interface)| exports.iter().any(|export| export.starts_with(interface)));
-    let world = known.map(|(world, _)| *world);
-    Ok(Inspection { world, refused: refusal(world, &exports, &imports), version: stamped_version(bytes), exports, imports })
+    let known = WORLDS.iter().find(|known| exports.iter().any(|export| export.starts_with(known.interface)));
+    let functions = known.map(|known| functions(&resolve, world, known)).unwrap_or_default();
+    let refused = refusal(known, &functions, &exports, &imports);
+    Ok(Inspection { world: known.map(|known| known.name), refused, version: stamped_version(bytes), exports, imports })
 }
 
-fn refusal(world: Option<&str>, exports: &[String], imports: &[String]) -> Option<String> {
-    if world.is_none() {
-        let wanted: Vec<_> = WORLDS.iter().map(|(world, interface)| format!("`{interface}x` (world `{world}`)")).collect();
+/// What a component's interface has of a world.
+fn functions(resolve: &Resolve, component: &wit_parser::World, known: &World) -> Vec<String> {
+    let is_it = |key| resolve.name_world_key(key).starts_with(known.interface);
+    let items = component.exports.iter().filter(|(key, _)| is_it(key));
+    let interfaces = items.filter_map(|(_, item)| match item {
+        WorldItem::Interface { id, .. } => Some(*id),
+        _ => None,
+    });
+    interfaces.flat_map(|id| resolve.interfaces[id].functions.keys().cloned()).collect()
+}
+
+fn refusal(known: Option<&World>, functions: &[String], exports: &[String], imports: &[String]) -> Option<String> {
+    let Some(known) = known else {
+        let wanted: Vec<_> = WORLDS.iter().map(|world| format!("`{}x` (world `{}`)", world.interface, world.name)).collect();
         let got = if exports.is_empty() { "nothing".to_owned() } else { format!("`{}`", exports.join("`, `")) };
         return Some(format!("it exports {got}, expected {}: is there a `bulkhead_sdk::transform!(…)`?", wanted.join(" or ")));
+    };
+    if let Some(missing) = known.functions.iter().find(|wanted| !functions.iter().any(|function| function == *wanted)) {
+        return Some(format!("its world `{}` lacks `{missing}`: build it with the SDK of this version", known.name));
     }
     let denied = imports.iter().find(|import| !GRANTED.iter().any(|(start, version)| import.starts_with(start) && import.contains(version)))?;
     Some(format!("it imports `{denied}`, which can't be granted"))
@@ -137,13 +161,15 @@ mod tests {
     fn refusals_say_what_was_expected() {
         let refused = |exports: &[&str], imports: &[&str]| {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-            let world = exports.first().map(|_| "transform");
-            refusal(world, &owned(exports), &owned(imports))
+            let world = exports.first().map(|_| &WORLDS[0]);
+            refusal(world, &owned(WORLDS[0].functions), &owned(exports), &owned(imports))
         };
         let transformer = "bulkhead:plugin/transformer@0.1.0";
         assert_eq!(refused(&[transformer], &["bulkhead:plugin/log@0.1.0", "wasi:cli/stderr@0.2.6"]), None);
         let message = refused(&[transformer], &["wasi:http/outgoing-handler@0.2.6"]).unwrap();
         assert_eq!(message, "it imports `wasi:http/outgoing-handler@0.2.6`, which can't be granted");
+        let older = refusal(Some(&WORLDS[0]), &["configure".to_owned(), "describe".to_owned()], &[], &[]).unwrap();
+        assert_eq!(older, "its world `transform` lacks `before`: build it with the SDK of this version");
         assert!(refused(&[], &[]).unwrap().starts_with("it exports nothing, expected `bulkhead:plugin/transformer@0.1.x`"));
     }
 

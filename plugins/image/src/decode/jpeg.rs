@@ -8,14 +8,15 @@ use zune_jpeg::errors::DecodeErrors;
 
 use super::luma::{self, Luma};
 use super::{Refusal, Source, check_size};
+use crate::vectors;
 
 /// What the decoder is asked for: four bytes are written faster than three.
 const COLORS: (ColorSpace, usize) = (ColorSpace::RGBA, 4);
 
 pub(super) fn decode(data: &[u8], max_pixels: u64, gray: bool) -> Result<Source, Refusal> {
-    // Natively the library has vector instructions of its own.
+    // Natively the library has vector instructions of its own, for who switches them on.
     if gray
-        && cfg!(target_family = "wasm")
+        && vectors::ARE_THERE
         && let Some(Luma { width, height, pixels }) = luma::decode(data, max_pixels)
     {
         return Ok(Source { width, height, bytes_per_pixel: 1, pixels });

@@ -57,9 +57,7 @@ impl Loop {
             let places = Transform::places(std::slice::from_ref(&self.transform), request.deadline).await?.context("no places")?;
             match self.call {
                 Call::Before(record) => {
-                    let (step, exchange) = self.transform.before(&request, &places, Payload::Json(record.to_owned())).await?;
-                    drop(step);
-                    exchange.finish();
+                    drop(self.transform.before(&request, &places, Payload::Json(record.to_owned())).await?);
                 }
                 Call::After(name, values) => {
                     let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();

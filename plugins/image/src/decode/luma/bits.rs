@@ -3,14 +3,22 @@
 /// Bytes of zeros behind the last one, so that reading on needs no care until the end.
 const PADDING: usize = 16;
 
+/// Scans with more are left to the library, which needs no copy. Arbitrary: those of 16 megapixels mostly have less.
+const MOST_BYTES: usize = 8 << 20;
+
+/// For so many there is room at first. Arbitrary: most scans of a megapixel have less.
+const FIRST_BYTES: usize = 256 << 10;
+
 /// The bytes of a scan without the zeros that follow each 255, padded, and how many they are; none where anything but the
 /// end of the image follows.
 pub(super) fn without_stuffing(data: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let mut out = Vec::with_capacity(data.len() + PADDING);
+    // Much may follow the end: some cameras put videos there.
+    let mut out = Vec::with_capacity(data.len().min(FIRST_BYTES) + PADDING);
     let mut rest = data;
-    loop {
+    while out.len() <= MOST_BYTES {
         // Most have none: sixteen are looked at together.
         while let Some((chunk, behind)) = rest.split_first_chunk::<16>()
+            && out.len() <= MOST_BYTES
             && chunk.iter().fold(true, |clean, byte| clean & (*byte != 0xff))
         {
             out.extend_from_slice(chunk);
@@ -20,14 +28,16 @@ pub(super) fn without_stuffing(data: &[u8]) -> Option<(Vec<u8>, usize)> {
         out.extend_from_slice(&rest[..marker]);
         match rest.get(marker + 1)? {
             0 => out.push(0xff),
-            0xd9 => break,
+            0xd9 => {
+                let length = out.len();
+                out.resize(length + PADDING, 0);
+                return Some((out, length));
+            }
             _ => return None,
         }
         rest = &rest[marker + 2..];
     }
-    let length = out.len();
-    out.resize(length + PADDING, 0);
-    Some((out, length))
+    None
 }
 
 /// Reads bits from the highest down. Copied into what uses it often, it stays in registers there.

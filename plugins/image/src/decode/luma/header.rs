@@ -1,19 +1,14 @@
 //! What stands before a scan.
 
-/// The codes of a table as the file lists them.
-#[derive(Clone, Copy)]
-pub(super) struct Codes<'d> {
-    /// How many codes there are of 1 to 16 bits.
-    pub(super) counts: &'d [u8; 16],
-    /// What they stand for, the shortest first.
-    pub(super) symbols: &'d [u8],
-}
+use std::rc::Rc;
+
+use super::huffman::{AcTable, Codes, DcTable};
 
 /// Four of each, as the format numbers them.
 #[derive(Default)]
-struct Tables<'d> {
-    dc: [Option<Codes<'d>>; 4],
-    ac: [Option<Codes<'d>>; 4],
+struct Tables {
+    dc: [Option<Rc<DcTable>>; 4],
+    ac: [Option<Rc<AcTable>>; 4],
     /// Steps of quantisation, in the order in which coefficients come.
     steps: [Option<[u8; 64]>; 4],
 }
@@ -28,19 +23,19 @@ pub(super) struct Frame<'d> {
     /// Blocks of brightness in a unit.
     pub(super) across: usize,
     pub(super) down: usize,
-    pub(super) luma: Coded<'d>,
+    pub(super) luma: Coded,
     /// Steps of quantisation of the brightness, in the order in which coefficients come.
     pub(super) steps: [u8; 64],
     /// The two differences of colour, each with one block in a unit.
-    pub(super) colors: [Coded<'d>; 2],
+    pub(super) colors: [Coded; 2],
     /// From the first byte of the scan to the file's last.
     pub(super) entropy: &'d [u8],
 }
 
 /// How a component is coded: the first coefficient of its blocks, and the others.
-pub(super) struct Coded<'d> {
-    pub(super) dc: Codes<'d>,
-    pub(super) ac: Codes<'d>,
+pub(super) struct Coded {
+    pub(super) dc: Rc<DcTable>,
+    pub(super) ac: Rc<AcTable>,
 }
 
 /// A component as the frame's header has it.
@@ -68,8 +63,10 @@ pub(super) fn read(data: &[u8]) -> Option<Frame<'_>> {
             // Baseline, once.
             0xc0 if size.is_none() => size = Some(frame(segment)?),
             0xda => return scan(segment, size?, &tables, rest),
-            // Where its program says that it is YCbCr, it is what it would be without.
+            // Adobe's, with another transform of colours than YCbCr.
             0xee if !matches!(segment, [b'A', b'd', b'o', b'b', b'e', _, _, _, _, _, _, 1]) => return None,
+            // The library reads this one, and may refuse it.
+            0xe1 if segment.starts_with(b"http://ns.adobe.com/xmp/extension/") => return None,
             // Of applications, and comments.
             0xe0..=0xef | 0xfe => {}
             _ => return None,
@@ -77,7 +74,7 @@ pub(super) fn read(data: &[u8]) -> Option<Frame<'_>> {
     }
 }
 
-fn quantisation(mut segment: &[u8], tables: &mut Tables<'_>) -> Option<()> {
+fn quantisation(mut segment: &[u8], tables: &mut Tables) -> Option<()> {
     while let Some((number, rest)) = segment.split_first() {
         // Numbers above 3 include those with 16 bits.
         let (steps, rest) = rest.split_first_chunk::<64>()?;
@@ -87,12 +84,16 @@ fn quantisation(mut segment: &[u8], tables: &mut Tables<'_>) -> Option<()> {
     Some(())
 }
 
-fn huffman<'d>(mut segment: &'d [u8], tables: &mut Tables<'d>) -> Option<()> {
+fn huffman(mut segment: &[u8], tables: &mut Tables) -> Option<()> {
     while let Some((kind, rest)) = segment.split_first() {
         let (counts, rest) = rest.split_first_chunk::<16>()?;
         let (symbols, rest) = rest.split_at_checked(counts.iter().copied().map(usize::from).sum())?;
-        let of_kind = if kind >> 4 == 0 { &mut tables.dc } else { &mut tables.ac };
-        *of_kind.get_mut(usize::from(kind & 15)).filter(|_| kind >> 4 < 2)? = Some(Codes { counts, symbols });
+        let (codes, number) = (Codes { counts, symbols }, usize::from(kind & 15));
+        match kind >> 4 {
+            0 => *tables.dc.get_mut(number)? = Some(Rc::new(DcTable::new(codes)?)),
+            1 => *tables.ac.get_mut(number)? = Some(Rc::new(AcTable::new(codes)?)),
+            _ => return None,
+        }
         segment = rest;
     }
     Some(())
@@ -117,24 +118,20 @@ fn frame(segment: &[u8]) -> Option<(usize, usize, Vec<Component>)> {
     (is_whole && width > 0 && height > 0).then_some((usize::from(width), usize::from(height), components))
 }
 
-fn scan<'d>(
-    segment: &[u8],
-    (width, height, components): (usize, usize, Vec<Component>),
-    tables: &Tables<'d>,
-    entropy: &'d [u8],
-) -> Option<Frame<'d>> {
-    // Brightness and two colours, by the numbers that nearly all encoders give them, the colours at the brightness's
-    // resolution or a lower one. (Some that store red, green and blue number them so, too: by these letters.)
+fn scan<'d>(segment: &[u8], (width, height, components): (usize, usize, Vec<Component>), tables: &Tables, entropy: &'d [u8]) -> Option<Frame<'d>> {
+    // Brightness and two colours, by the numbers that nearly all encoders give them (red, green and blue have others).
     let [luma, blue, red] = components[..] else { return None };
     let &[3, first, of_luma, second, of_blue, third, of_red, 0, 63, 0] = segment else { return None };
     let is_usual = matches!([first, second, third], [0, 1, 2] | [1, 2, 3]) && [luma.id, blue.id, red.id] == [first, second, third];
+    // The colours at the brightness's resolution, or at half of it. Halved only from row to row, the library reads on
+    // behind the end, and may refuse what it finds there.
     let is_coarse = |color: Component| color.across == 1 && color.down == 1;
-    if !is_usual || !(1..=2).contains(&luma.across) || !(1..=2).contains(&luma.down) || !is_coarse(blue) || !is_coarse(red) {
+    if !is_usual || !matches!((luma.across, luma.down), (1, 1) | (2, 1 | 2)) || !is_coarse(blue) || !is_coarse(red) {
         return None;
     }
     let coded = |numbers: u8| {
         let (dc, ac) = (usize::from(numbers >> 4), usize::from(numbers & 15));
-        Some(Coded { dc: (*tables.dc.get(dc)?)?, ac: (*tables.ac.get(ac)?)? })
+        Some(Coded { dc: Rc::clone(tables.dc.get(dc)?.as_ref()?), ac: Rc::clone(tables.ac.get(ac)?.as_ref()?) })
     };
     let steps = |component: Component| tables.steps.get(component.steps).copied().flatten();
     // Those of the colours are not used, but they must be there.

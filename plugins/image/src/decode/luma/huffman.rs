@@ -1,7 +1,15 @@
 //! Codes of a scan, and what they stand for.
 
 use super::bits::Bits;
-use super::header::Codes;
+
+/// The codes of a table as the file lists them.
+#[derive(Clone, Copy)]
+pub(super) struct Codes<'d> {
+    /// How many codes there are of 1 to 16 bits.
+    pub(super) counts: &'d [u8; 16],
+    /// What they stand for, the shortest first.
+    pub(super) symbols: &'d [u8],
+}
 
 /// Codes of up to so many bits are looked up; they are nearly all that occur.
 const LOOKUP: u32 = 9;
