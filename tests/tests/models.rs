@@ -158,6 +158,12 @@ async fn a_form_that_is_not_as_it_should_be_is_refused() {
     let cut = "--x\r\ncontent-disposition: form-data; name=\"manifest\"\r\n\r\nruntime";
     let request = host.request(reqwest::Method::PUT, &format!("/v1/models/{at}")).header("content-type", "multipart/form-data; boundary=x");
     host.send(request.body(cut)).await.error(400, "invalid_input").says("form");
+    // What stands before a part's content is bounded: before the first part, and in its headers.
+    for endless in [String::new(), "--x\r\ncontent-disposition: form-data; name=\"".to_owned()] {
+        let body = endless + &"a".repeat(3 << 19);
+        let request = host.request(reqwest::Method::PUT, &format!("/v1/models/{at}")).header("content-type", "multipart/form-data; boundary=x");
+        host.send(request.body(body)).await.error(400, "invalid_input").says("within 1048576 bytes");
+    }
     let long = Form::new().part("manifest", Part::text("#".repeat((1 << 20) + 1)));
     host.put_form(at, long).await.error(413, "payload_too_large").says("manifest");
     assert_eq!(host.files("artifacts"), [""; 0]);

@@ -3,6 +3,7 @@
 mod document;
 mod error;
 mod extract;
+mod form;
 mod health;
 mod models;
 mod openapi;

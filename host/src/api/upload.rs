@@ -1,9 +1,7 @@
-//! Bodies: read whole within a bound, or streamed to where they are kept.
+//! Bodies, read whole within a bound.
 
 use axum::body::Body;
-use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::http::{HeaderMap, header};
-use bulkhead_registry::Upload;
 use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
 
@@ -58,33 +56,4 @@ async fn linger(body: Body, limit: u64) {
     };
     // Whether it ends or time does: the answer is the same.
     let _ = tokio::time::timeout(LINGER, discard).await;
-}
-
-/// The next part of a form.
-pub(super) async fn next_part(form: &mut Multipart) -> Result<Option<Field<'_>>, ApiError> {
-    form.next_field().await.map_err(broken)
-}
-
-/// A part as text.
-pub(super) async fn text_part(mut field: Field<'_>, limit: usize) -> Result<String, ApiError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(broken)? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > limit {
-            return Err(ApiError::too_large("the manifest", limit as u64));
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| ApiError::new(INVALID_INPUT, "the manifest is no UTF-8"))
-}
-
-/// A part, streamed to where artifacts are kept.
-pub(super) async fn stream_part(mut field: Field<'_>, upload: &mut Upload) -> Result<(), ApiError> {
-    while let Some(chunk) = field.chunk().await.map_err(broken)? {
-        upload.write(&chunk).await?;
-    }
-    Ok(())
-}
-
-fn broken(error: MultipartError) -> ApiError {
-    ApiError::new(INVALID_INPUT, format!("the multipart form is malformed or broke off: {}", error.body_text()))
 }

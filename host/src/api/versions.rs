@@ -1,17 +1,16 @@
 //! Versions of models: uploaded, listed, described, removed.
 
-use axum::extract::multipart::MultipartRejection;
-use axum::extract::{Multipart, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::{Json, Router, routing};
 use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef};
 use serde::Deserialize;
 
 use super::document::{List, VersionDocument};
-use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND, UNSUPPORTED_MEDIA_TYPE};
+use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Asked, Caller, Named};
+use super::form::{self, Form};
 use super::models::Filter;
-use super::upload;
 use super::{App, to_its_end};
 use crate::loader::{LoaderError, NewVersion};
 use crate::predict::State as VersionState;
@@ -42,7 +41,7 @@ pub(super) async fn put(
     caller: Caller,
     Named(model): Named<ModelRef>,
     Asked(query): Asked<PutQuery>,
-    form: Result<Multipart, MultipartRejection>,
+    request: Request,
 ) -> Result<(StatusCode, Json<VersionDocument>), ApiError> {
     let staging = match query.stage.as_deref() {
         None => false,
@@ -51,21 +50,19 @@ pub(super) async fn put(
             return Err(ApiError::new(INVALID_INPUT, format!("`stage`: expected `staging`, got `{other}`; promote a version to have it answer")));
         }
     };
-    let mut form = form.map_err(|error| {
-        ApiError::new(UNSUPPORTED_MEDIA_TYPE, format!("expected a multipart form with the parts `manifest` and `model`: {}", error.body_text()))
-    })?;
+    let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
     let mut manifest = None;
     let mut artifact = None;
-    while let Some(part) = upload::next_part(&mut form).await? {
+    while let Some(part) = form.next_part().await? {
         match part.name() {
             Some("manifest") if manifest.is_none() => {
                 let json = part.content_type().is_some_and(|content_type| content_type.starts_with("application/json"))
                     || part.file_name().is_some_and(|name| name.ends_with(".json"));
-                manifest = Some(read_manifest(&upload::text_part(part, MANIFEST_BYTES).await?, json)?);
+                manifest = Some(read_manifest(&form::text(part, MANIFEST_BYTES).await?, json)?);
             }
             Some("model") if artifact.is_none() => {
                 let mut upload = app.loader.artifacts().begin(app.http.max_model_bytes).await?;
-                upload::stream_part(part, &mut upload).await?;
+                form::stream(part, &mut upload).await?;
                 artifact = Some(upload);
             }
             other => {
