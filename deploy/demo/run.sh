@@ -6,10 +6,10 @@ set -euo pipefail
 bulkhead=$1
 shift
 demo=$(cd "$(dirname "$0")" && pwd)
-url=${BULKHEAD_URL:-http://127.0.0.1:8000}
+url=http://${BULKHEAD_LISTEN:-127.0.0.1:8000}
 
 if curl -s -o /dev/null "$url"; then
-    echo "something already serves at $url: stop it first" >&2
+    echo "something already serves at $url: stop it first, or set BULKHEAD_LISTEN to another address" >&2
     exit 1
 fi
 

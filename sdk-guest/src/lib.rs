@@ -34,6 +34,10 @@
 //! a vocabulary, stands behind an [`Rc`](std::rc::Rc) best, so that the clone shares it.
 //!
 //! Everything compiles natively too: plain `cargo test` runs [`testing::Exchange`].
+//!
+//! In a sandbox there is neither clock nor standard output: `std::time::Instant::now()` panics, `println!` goes nowhere,
+//! and [`log`] is the way to say something. A panic is answered with status 502, without its message, which nothing in the
+//! sandbox can write; return [`Error::internal`] where the caller is to read why. The stack has 128 KiB.
 
 mod describe;
 mod error;
@@ -69,8 +73,9 @@ pub mod bindings {
     });
 }
 
-/// The request as the plugin may know it: `id`, `model`, `version`, `time_left_us`, and those `headers` (names in
-/// lower case) that the model's manifest lets through.
+/// The request as the plugin may know it: `id: String`, `model: String`, `version: String`, `time_left_us: u64`, and
+/// those `headers: Vec<(String, String)>` (names in lower case) that the model's manifest lets through: by default none,
+/// with `headers = ["accept-language"]` that one.
 pub type Request = bindings::bulkhead::plugin::types::RequestInfo;
 
 /// A decorator around a model: the configuration in the manifest, cloned for each request.
@@ -104,8 +109,41 @@ pub trait Transform: serde::de::DeserializeOwned + Clone + 'static {
 }
 
 /// What a [`Transform`] also implements that looks at the request: the host tells the others nothing of it.
+///
+/// ```
+/// use bulkhead_sdk::prelude::*;
+///
+/// /// Answers in the caller's language; the manifest says `headers = ["accept-language"]`.
+/// #[derive(Clone, Deserialize)]
+/// struct Greeter {
+///     #[serde(skip)]
+///     language: Option<String>,
+/// }
+///
+/// impl Open for Greeter {
+///     fn open(&mut self, request: Request) -> Result<()> {
+///         self.language = request.headers.into_iter().find(|(name, _)| name == "accept-language").map(|(_, value)| value);
+///         Ok(())
+///     }
+/// }
+///
+/// impl Transform for Greeter {
+///     fn after(&mut self, payload: Payload) -> Result<Payload> {
+///         let greeting = if self.language.as_deref() == Some("fr") { "bonjour" } else { "hello" };
+///         Payload::from_json(&json!({ "greeting": greeting, "answer": payload.json::<serde_json::Value>()? }))
+///     }
+///
+///     fn describe(&self) -> Description {
+///         Description::new("Greets the caller").hooks(Hooks::AFTER)
+///     }
+/// }
+///
+/// bulkhead_sdk::transform!(Greeter);
+/// # fn main() {}
+/// ```
 pub trait Open: Transform {
-    /// Called first for each request. Keep here what `before` and `after` need to know of it.
+    /// Called before `before`, and where there is none before `after`, when the model has run. Keep here what these need to
+    /// know of the request.
     ///
     /// # Errors
     /// Refuses the request.

@@ -32,7 +32,7 @@ async fn behaves(host: &TestHost) {
 }
 
 #[tokio::test]
-async fn each_way_to_fail_is_another_answer_and_another_count() {
+async fn each_way_to_fail_is_another_answer_count_and_log_line() {
     let host = hostile("timeout_ms = 300\nmemory_mb = 16").await;
     behaves(&host).await;
     let cases = [
@@ -54,8 +54,11 @@ async fn each_way_to_fail_is_another_answer_and_another_count() {
             let answer = host.predict("m", &json!({ hook: act })).await;
             assert!(began.elapsed() < BOUNDED, "{hook} {act} took {:?}", began.elapsed());
             assert_eq!(answer.status, status, "{hook} {act}: {}", answer.text());
+            let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
             let refusal = answer.error(status, code);
             refusal.says("hostile@0.1.0").says(words);
+            let logged = async || host.log().iter().any(|line| line["request.id"] == *id && line["kind"] == kind);
+            bulkhead_tests::eventually("the failure is in the log", BOUNDED, logged).await;
             assert_eq!(refusal.details["plugin"], "hostile@0.1.0");
             if act == "refuse" {
                 assert_eq!(refusal.details["pointer"], "/before");

@@ -97,8 +97,10 @@ async fn pick(app: &App, caller: &Caller, name: &str, version: Option<&str>) -> 
 }
 
 fn let_through(slot: &Slot, headers: &HeaderMap) -> Vec<(String, String)> {
-    let value = |name: &String| Some((name.clone(), headers.get(name)?.to_str().ok()?.to_owned()));
-    slot.headers().iter().filter_map(value).collect()
+    let values = |name: &String| {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(|value| (name.clone(), value.to_owned()))).collect::<Vec<_>>()
+    };
+    slot.headers().iter().flat_map(values).collect()
 }
 
 fn payload(headers: &HeaderMap, body: Vec<u8>) -> Result<Payload, ApiError> {

@@ -24,7 +24,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// Where the address is taken or may not be used.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("can't listen on {address}: end what does, or choose another address by `listen` and `admin_listen`, in the configuration or as BULKHEAD_LISTEN and BULKHEAD_ADMIN_LISTEN")
+    })
 }
 
 /// Serves until `stop`, then lets requests under way finish within `drain`.

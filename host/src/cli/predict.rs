@@ -80,7 +80,7 @@ fn stdin() -> anyhow::Result<Vec<u8>> {
 
 fn show_headers(headers: &HeaderMap) {
     for (name, value) in headers {
-        if name.as_str().starts_with("x-bulkhead-") || name == "x-request-id" {
+        if name.as_str().starts_with("x-bulkhead-") || name == "x-request-id" || name == "server-timing" {
             out::note(format_args!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
         }
     }

@@ -23,7 +23,7 @@ pub enum LoaderError {
     #[error("the manifest's transform `{0}` is no plugin that was uploaded: push it first")]
     MissingPlugin(PluginRef),
     /// A plugin refuses its configuration, or fails when it is asked about it.
-    #[error("transform {at} (`{plugin}`) does not take its configuration: {source}")]
+    #[error("transform {at} (`{plugin}`) does not take its configuration, or fails to describe itself under it: {source}")]
     Config {
         /// Place in the manifest.
         at: usize,
@@ -36,7 +36,7 @@ pub enum LoaderError {
     #[error("the transforms and the model do not fit: {0}")]
     Mismatch(String),
     /// Other bytes are there under this name and version.
-    #[error("{what} is already there with other content ({there}); versions never change: upload this as a new version")]
+    #[error("{what} is already there with other content (there: {there}, and its own manifest); versions never change: upload this as a new version")]
     AlreadyExists {
         /// Which.
         what: String,

@@ -10,7 +10,7 @@ pub use slots::{Missing, Slot, SlotParts, Slots, State, Variant};
 
 use crate::clock;
 use crate::payload::Payload;
-use crate::sandbox::{Exchange, RequestInfo, Step, Transform};
+use crate::sandbox::{Exchange, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::Timings;
 use crate::tensor::Tensor;
 use crate::tensor_json;
@@ -44,10 +44,24 @@ pub async fn run(slot: &Slot, request: &RequestInfo, payload: Payload) -> Result
         Err(error) => {
             if let PredictError::Plugin { plugin, source } = &error {
                 slot.metrics().plugin_failed(plugin, source.label());
+                log_failure(request, plugin, source);
             }
             slot.metrics().failed(error.code());
             Err(error)
         }
+    }
+}
+
+/// What a caller is told of a plugin, its operator reads under the same request id: a refusal is nothing unusual, and a
+/// crowd is told of by the metrics.
+fn log_failure(request: &RequestInfo, plugin: &str, source: &SandboxError) {
+    let (id, kind) = (&*request.id, source.label());
+    match source {
+        SandboxError::Busy => {}
+        SandboxError::Invalid { .. } => {
+            tracing::info!(request.id = id, model = &*request.model, plugin, kind, error = %source, "a plugin refused a request")
+        }
+        _ => tracing::warn!(request.id = id, model = &*request.model, plugin, kind, error = %source, "a plugin failed"),
     }
 }
 

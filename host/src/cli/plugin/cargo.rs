@@ -66,7 +66,11 @@ impl Project {
         let mut command = toolchain.cargo(folder);
         command.args(["metadata", "--no-deps", "--format-version", "1"]).stderr(Stdio::inherit());
         let done = command.output().await.context("`cargo` can't be started: install Rust with rustup")?;
-        anyhow::ensure!(done.status.success(), "`cargo metadata` failed in `{}`", folder.display());
+        anyhow::ensure!(
+            done.status.success(),
+            "`cargo metadata` failed in `{}`: expected the folder of a plugin, with its `Cargo.toml`",
+            folder.display()
+        );
         let metadata: Metadata = serde_json::from_slice(&done.stdout).context("`cargo metadata` said something else than expected")?;
         Self::of(metadata, folder, all)
     }

@@ -95,7 +95,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 /// Rules of a crate's name, and those of a plugin's.
 fn check(name: &str) -> Result<(), String> {
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return Err("it starts with a small letter".to_owned());
+        return Err("it must start with a small letter".to_owned());
     }
     if let Some(c) = name.chars().find(|&c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')) {
         return Err(format!("it holds small letters, digits, `-` and `_`, not `{}`", c.escape_debug()));
