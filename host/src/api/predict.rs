@@ -97,10 +97,12 @@ async fn pick(app: &App, caller: &Caller, name: &str, version: Option<&str>) -> 
 }
 
 fn let_through(slot: &Slot, headers: &HeaderMap) -> Vec<(String, String)> {
-    let values = |name: &String| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(|value| (name.clone(), value.to_owned()))).collect::<Vec<_>>()
-    };
-    slot.headers().iter().flat_map(values).collect()
+    let mut passed = Vec::new();
+    for name in slot.headers() {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        passed.extend(values.map(|value| (name.clone(), value.to_owned())));
+    }
+    passed
 }
 
 fn payload(headers: &HeaderMap, body: Vec<u8>) -> Result<Payload, ApiError> {

@@ -20,8 +20,8 @@ const LOWER_BITS: u32 = PRECISION / 2;
 impl Dots {
     /// For rows of `width` pixels; none where they have fewer than are multiplied at a time.
     pub(crate) fn new(taps: &Taps, width: usize) -> Option<Self> {
-        let count = taps.iter().map(|(_, weights)| weights.len()).max()?;
-        let steps = count.div_ceil(STEP);
+        let (_, weights) = taps.iter().next()?;
+        let steps = weights.len().div_ceil(STEP);
         let last = width.checked_sub(steps * STEP)?;
         let mut dots = Self { starts: Vec::new(), weights: Vec::new(), steps };
         let mut padded = vec![0; steps * STEP];

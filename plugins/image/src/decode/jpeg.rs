@@ -6,8 +6,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-use super::luma::{self, Luma};
-use super::{Refusal, Source, check_size};
+use super::{Refusal, Source, check_size, luma};
 use crate::vectors;
 
 /// What the decoder is asked for: four bytes are written faster than three.
@@ -17,9 +16,9 @@ pub(super) fn decode(data: &[u8], max_pixels: u64, gray: bool) -> Result<Source,
     // Natively the library has vector instructions of its own, for who switches them on.
     if gray
         && vectors::ARE_THERE
-        && let Some(Luma { width, height, pixels }) = luma::decode(data, max_pixels)
+        && let Some(source) = luma::decode(data, max_pixels)
     {
-        return Ok(Source { width, height, bytes_per_pixel: 1, pixels });
+        return Ok(source);
     }
     by_library(data, max_pixels, gray)
 }

@@ -10,6 +10,7 @@ mod cosine;
 mod header;
 mod huffman;
 
+use super::{Source, check_size};
 use bits::Bits;
 use header::Frame;
 use huffman::{AcTable, DcTable};
@@ -17,20 +18,11 @@ use huffman::{AcTable, DcTable};
 /// The coefficients of a block, row by row, multiplied by their quantisation steps.
 type Block = [i16; 64];
 
-/// The pixels of the brightness, row by row.
-pub(super) struct Luma {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) pixels: Vec<u8>,
-}
-
 /// None where the library has to look at it: another kind of JPEG, a broken one, or one of more than `max_pixels`.
-pub(super) fn decode(data: &[u8], max_pixels: u64) -> Option<Luma> {
+pub(super) fn decode(data: &[u8], max_pixels: u64) -> Option<Source> {
     let frame = header::read(data)?;
     let (width, height) = (frame.width, frame.height);
-    if width as u64 * height as u64 > max_pixels {
-        return None;
-    }
+    check_size(width, height, max_pixels).ok()?;
     // Of whole blocks, until the end.
     let stride = frame.units_across * frame.across * 8;
     let mut plane = vec![0; stride * frame.units_down * frame.down * 8];
@@ -41,7 +33,7 @@ pub(super) fn decode(data: &[u8], max_pixels: u64) -> Option<Luma> {
         }
     }
     plane.truncate(width * height);
-    Some(Luma { width, height, pixels: plane })
+    Some(Source { width, height, bytes_per_pixel: 1, pixels: plane })
 }
 
 /// Decodes all units: each has its blocks of brightness first, `down` rows of `across`, and then one of each colour, which

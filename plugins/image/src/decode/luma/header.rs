@@ -115,7 +115,7 @@ fn frame(segment: &[u8]) -> Option<(usize, usize, Vec<Component>)> {
         })
         .collect();
     let is_whole = components.len() == usize::from(count) && segment.len() == 6 + 3 * components.len();
-    (is_whole && width > 0 && height > 0).then_some((usize::from(width), usize::from(height), components))
+    is_whole.then_some((usize::from(width), usize::from(height), components))
 }
 
 fn scan<'d>(segment: &[u8], (width, height, components): (usize, usize, Vec<Component>), tables: &Tables, entropy: &'d [u8]) -> Option<Frame<'d>> {
