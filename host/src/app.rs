@@ -88,7 +88,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         },
         metrics.plugin_log_lines_dropped.clone(),
     )?;
-    let engine = start_engine(&library, config.engine.cores)?;
+    let engine = start_engine(&library, &config.engine)?;
     let loader = Loader::new(Parts {
         store,
         artifacts,
@@ -123,8 +123,8 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn start_engine(library: &Path, cores: usize) -> anyhow::Result<Engine> {
-    Engine::start(library, cores).context("`bulkhead doctor` says how to get ONNX Runtime")
+fn start_engine(library: &Path, options: &config::Engine) -> anyhow::Result<Engine> {
+    Engine::start(library, options.cores, options.max_queued_bytes).context("`bulkhead doctor` says how to get ONNX Runtime")
 }
 
 /// Loads what there is; callers are answered meanwhile, probes say `starting`.

@@ -14,7 +14,26 @@ pub trait Runner: Send + Sync {
     ///
     /// # Errors
     /// See [`RunError`].
-    async fn run(&self, inputs: Vec<Tensor>, deadline: Deadline) -> Result<Ran, RunError>;
+    async fn run(&self, inputs: Vec<Tensor>, terms: Terms) -> Result<Ran, RunError>;
+}
+
+/// What a request asks of the queue before a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// When it must be answered.
+    pub deadline: Deadline,
+    /// Level of priority, counted from 1, which goes first; 0 for what the manifest says.
+    pub priority: u64,
+    /// How long it may wait in the queue at most, where the manifest lets it say so.
+    pub timeout: Option<Duration>,
+}
+
+impl Terms {
+    /// Of a request that asks for nothing but an answer in time.
+    #[must_use]
+    pub fn by(deadline: Deadline) -> Self {
+        Self { deadline, priority: 0, timeout: None }
+    }
 }
 
 /// What a run gave, and where its time went.
@@ -22,10 +41,14 @@ pub trait Runner: Send + Sync {
 pub struct Ran {
     /// In the model's order.
     pub outputs: Vec<Tensor>,
-    /// From the hand-over to the start of the run.
+    /// From the hand-over to the start of the run, or of the batch that it is part of.
     pub queue: Duration,
+    /// Making one batch of several requests.
+    pub assembly: Duration,
     /// The run.
     pub inference: Duration,
+    /// Taking the batch apart.
+    pub split: Duration,
 }
 
 /// Why a run gave nothing.
@@ -44,6 +67,18 @@ pub enum RunError {
     Overloaded {
         /// How many.
         waiting: usize,
+    },
+    /// The tensors of all queues hold too much memory.
+    #[error("requests that wait hold {limit_bytes} bytes of tensors already, which is `engine.max_queued_mb`; try again in a moment")]
+    OutOfMemory {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// It waited for as long as the manifest, or it itself, lets it.
+    #[error("the request waited {} µs for this model, which is its timeout in the queue; try again in a moment", waited.as_micros())]
+    Waited {
+        /// The timeout.
+        waited: Duration,
     },
     /// Time was up before the model could answer.
     #[error("the model did not answer in time")]

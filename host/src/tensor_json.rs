@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -18,6 +19,10 @@ pub struct Request {
     pub inputs: Vec<Tensor>,
     /// Names of the outputs that are asked for; empty for all.
     pub outputs: Vec<String>,
+    /// Level of priority, counted from 1; 0 for what the manifest says.
+    pub priority: u64,
+    /// How long it may wait in the queue at most.
+    pub timeout: Option<Duration>,
 }
 
 /// Why a body is no infer request.
@@ -41,6 +46,18 @@ struct RequestBody<'a> {
     inputs: Vec<InputBody<'a>>,
     #[serde(default, borrow)]
     outputs: Vec<OutputBody<'a>>,
+    #[serde(default)]
+    parameters: Option<Parameters>,
+}
+
+/// Those that mean something here; a request may bring others.
+#[derive(Deserialize, Default)]
+struct Parameters {
+    #[serde(default)]
+    priority: u64,
+    /// In microseconds.
+    #[serde(default)]
+    timeout: u64,
 }
 
 #[derive(Deserialize)]
@@ -75,7 +92,10 @@ pub fn decode(text: &str) -> Result<Request, Malformed> {
     for (at, input) in body.inputs.into_iter().enumerate() {
         inputs.push(input.tensor(at)?);
     }
+    let parameters = body.parameters.unwrap_or_default();
     Ok(Request {
+        priority: parameters.priority,
+        timeout: Some(Duration::from_micros(parameters.timeout)).filter(|timeout| !timeout.is_zero()),
         id: body.id.filter(|id| !id.is_empty()).map(Cow::into_owned),
         inputs,
         outputs: body.outputs.into_iter().map(|output| output.name.into_owned()).collect(),

@@ -4,6 +4,7 @@
 //! Nothing stops at the first mistake; whoever uploads sees all of them at once, each with a JSON pointer to its place.
 //! A key that nothing reads is a mistake too, since it is a typing error or a promise that would not be kept.
 
+mod batching;
 mod read;
 mod section;
 mod syntax;
@@ -53,15 +54,69 @@ pub struct TransformUse {
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 
-/// `[batching]`.
+/// `[batching]`: the knobs of Triton's dynamic batcher, by its names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Batching {
-    /// Rows in one run of the model, up to 4096; 0 (the default) never joins requests.
+    /// Rows in one run of the model, up to 4096; 0 and 1 never join requests, 0 is the default. A request of more rows
+    /// runs alone.
     pub max_batch_size: u32,
+    /// Rows that a run should have: the largest of these that can be had is taken at once, and only where none can be is
+    /// the delay waited for. None (the default) stands for `max_batch_size`. At most 16, each up to `max_batch_size`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preferred_batch_size: Vec<u32>,
     /// How long a request may wait for others, up to a minute; 0 (the default) joins only what already waits.
     pub max_queue_delay_microseconds: u64,
     /// Requests that may wait in front of the engine, 1 to 65536, by default 128; one more is refused.
     pub max_queue_size: u32,
+    /// Levels of priority, up to 16; those of level 1 go first. 0 (the default) knows none.
+    pub priority_levels: u32,
+    /// The level of a request that names none; 0 (the default) stands for the middle one. With `priority_levels` only.
+    pub default_priority_level: u32,
+    /// How long a request may wait in the queue before `timeout_action`, up to an hour; 0 (the default) for as long as the
+    /// request itself has.
+    pub default_timeout_microseconds: u64,
+    /// What becomes of a request that has waited too long.
+    pub timeout_action: TimeoutAction,
+    /// Lets a request name a shorter timeout of its own; by default it may not.
+    pub allow_timeout_override: bool,
+    /// Answers requests in the order in which they came; not with priorities.
+    pub preserve_ordering: bool,
+    /// Where the rows of an input or output are, for those of which a trial run can't find it out. At most 256.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub axes: BTreeMap<String, BatchAxis>,
+    /// Joins requests of different lengths by padding the shorter ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ragged: Option<Ragged>,
+}
+
+/// What becomes of a request that has waited too long; the texts are Triton's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TimeoutAction {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It waits on, behind all that have not waited too long.
+    Delay,
+}
+
+/// Where the rows of a tensor are: a number, or `none` for a tensor that all requests of a batch have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchAxis {
+    /// Counted from the outermost, which is 0; up to 15.
+    At(u32),
+    /// It has none.
+    Shared,
+}
+
+/// `[batching.ragged]`: inputs whose length varies, such as texts in tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ragged {
+    /// The axis of the length in each of these inputs, 0 to 15, by default 1.
+    pub axis: u32,
+    /// The value that each input is padded with: a whole number. At least one input.
+    pub pad: BTreeMap<String, i64>,
+    /// The input that tells the model what is padding: padded with 0, where a request brings 1 for what counts.
+    pub mask: String,
 }
 
 /// `[sandbox]`.
@@ -91,7 +146,20 @@ pub struct EngineOptions {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { max_batch_size: 0, max_queue_delay_microseconds: 0, max_queue_size: 128 }
+        Self {
+            max_batch_size: 0,
+            preferred_batch_size: Vec::new(),
+            max_queue_delay_microseconds: 0,
+            max_queue_size: 128,
+            priority_levels: 0,
+            default_priority_level: 0,
+            default_timeout_microseconds: 0,
+            timeout_action: TimeoutAction::Reject,
+            allow_timeout_override: false,
+            preserve_ordering: false,
+            axes: BTreeMap::new(),
+            ragged: None,
+        }
     }
 }
 
@@ -238,7 +306,17 @@ macro_rules! text_enum {
 pub(crate) use text_enum;
 
 text_enum!(Runtime, "`onnx` or `container`", Onnx = "onnx", Container = "container");
+text_enum!(TimeoutAction, "`REJECT` or `DELAY`", Reject = "REJECT", Delay = "DELAY");
 text_enum!(Reuse, "`never` or `warm`", Never = "never", Warm = "warm");
+
+impl Serialize for BatchAxis {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::At(axis) => serializer.serialize_u32(*axis),
+            Self::Shared => serializer.serialize_str("none"),
+        }
+    }
+}
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

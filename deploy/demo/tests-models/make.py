@@ -234,6 +234,60 @@ def default_rank0():
     )
 
 
+def recurrent():
+    """x FP32 [-1,2], state FP32 [2,-1,3], rate INT64 [] -> y [-1,2] = x * rate, next [2,-1,3] = state + 1.
+
+    Rows of the state are along axis 1, as those of recurrent layers are; the rate has none.
+    """
+    return model(
+        "recurrent",
+        [
+            node("Cast", ["rate"], ["factor"], to=T.FLOAT),
+            node("Mul", ["x", "factor"], ["y"]),
+            node("Add", ["state", "one"], ["next"]),
+        ],
+        [value("x", ["batch", 2]), value("state", [2, "batch", 3]), value("rate", [], T.INT64)],
+        [value("y", ["batch", 2]), value("next", [2, "batch", 3])],
+        [const("one", np.float32(1))],
+    )
+
+
+def token_sums():
+    """ids, mask INT64 [-1,-1] -> kept [-1,-1] = ids * mask, total [-1] = its sum over the length."""
+    shape = ["batch", "length"]
+    return model(
+        "token_sums",
+        [
+            node("Mul", ["ids", "mask"], ["kept"]),
+            node("ReduceSum", ["kept", "along"], ["total"], keepdims=0),
+        ],
+        [value("ids", shape, T.INT64), value("mask", shape, T.INT64)],
+        [value("kept", shape, T.INT64), value("total", ["batch"], T.INT64)],
+        [const("along", np.array([1], np.int64))],
+    )
+
+
+def centred():
+    """x FP32 [-1,2] -> y = x less the mean over the rows: what other rows are in the batch matters."""
+    return model(
+        "centred",
+        [node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1), node("Sub", ["x", "mean"], ["y"])],
+        [value("x", ["batch", 2])],
+        [value("y", ["batch", 2])],
+    )
+
+
+def table():
+    """at INT64 [-1] -> y FP32 [-1] = [10, 20, 30][at]; fails as a whole where one row is out of the table."""
+    return model(
+        "table",
+        [node("Gather", ["values", "at"], ["y"])],
+        [value("at", ["batch"], T.INT64)],
+        [value("y", ["batch"])],
+        [const("values", np.array([10, 20, 30], np.float32))],
+    )
+
+
 MODELS = [
     identity_f32,
     add_one,
@@ -247,6 +301,10 @@ MODELS = [
     two_inputs,
     optional_rank0,
     default_rank0,
+    recurrent,
+    token_sums,
+    centred,
+    table,
 ]
 
 
@@ -282,6 +340,12 @@ def check():
     same("optional_rank0", {"x": a, "s": np.array(3, np.float32)}, a * 3)
     same("default_rank0", {"x": a}, a * 2)
     same("default_rank0", {"x": a, "s": np.array(3, np.float32)}, a * 3)
+    state = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    same("recurrent", {"x": a, "state": state, "rate": np.array(3)}, a * 3)
+    ids, mask = np.array([[1, 2, 9], [3, 4, 5]]), np.array([[1, 1, 0], [1, 1, 1]])
+    same("token_sums", {"ids": ids, "mask": mask}, ids * mask)
+    same("centred", {"x": a}, a - a.mean(0))
+    same("table", {"at": np.array([2, 0])}, np.array([30, 10], np.float32))
     words = np.array(["", "a", "h\u00e9llo w\u00f6rld \U0001f980"], dtype=object)
     same("string_identity", {"x": words}, words)
 

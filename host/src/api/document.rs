@@ -1,10 +1,13 @@
 //! What the registry keeps, as JSON documents.
 
+use std::collections::BTreeMap;
+
 use bulkhead_registry::{Action, ModelRecord, ModelRef, PluginRecord, Promotion, Stage, VersionRecord};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::engine::Merging;
 use crate::predict::State;
 
 /// A list, or a part of one.
@@ -112,6 +115,30 @@ struct EngineDocument {
     threads: usize,
     /// Runs take microseconds, so they run on the thread that asks.
     inline: bool,
+    batching: BatchingDocument,
+}
+
+/// Whether requests share runs.
+#[derive(Serialize, ToSchema)]
+struct BatchingDocument {
+    /// Rows of one run; 1 where requests don't share any.
+    max_batch_size: usize,
+    /// The axis of the rows of each input and output; null for one that all rows have in common.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    axes: BTreeMap<String, Option<usize>>,
+    /// Why requests don't share runs though the manifest asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<String>,
+}
+
+impl From<&Merging> for BatchingDocument {
+    fn from(merging: &Merging) -> Self {
+        match merging {
+            Merging::Off => Self { max_batch_size: 1, axes: BTreeMap::new(), why_not: None },
+            Merging::On { max_rows, axes } => Self { max_batch_size: *max_rows, axes: axes.iter().cloned().collect(), why_not: None },
+            Merging::Unfit { why } => Self { max_batch_size: 1, axes: BTreeMap::new(), why_not: Some(why.clone()) },
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -133,6 +160,7 @@ impl VersionDocument {
             instances: engine.instances(),
             threads: engine.threads(),
             inline: engine.runs_inline(),
+            batching: engine.merging().into(),
         });
         let sandboxes = slot
             .map(|slot| slot.transforms())

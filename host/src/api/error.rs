@@ -180,6 +180,9 @@ impl From<LoaderError> for ApiError {
             ),
             LoaderError::Manifest(error) => Self::new(INVALID_MANIFEST, message).with(json!({ "problems": error.problems() })),
             LoaderError::Model(_) => Self::new(INVALID_MODEL, message),
+            LoaderError::Batching { pointer, message: problem } => {
+                Self::new(INVALID_MANIFEST, message).with(json!({ "problems": [{ "pointer": format!("/batching{pointer}"), "message": problem }] }))
+            }
             LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
             LoaderError::Config { source: SandboxError::Busy, .. } => Self::new(OVERLOADED, message),
@@ -256,6 +259,8 @@ mod tests {
         let run = [
             RunError::Invalid { input: None, message: String::new() },
             RunError::Overloaded { waiting: 1 },
+            RunError::OutOfMemory { limit_bytes: 1 },
+            RunError::Waited { waited: std::time::Duration::ZERO },
             RunError::Deadline,
             RunError::Failed(String::new()),
             RunError::Stopped,

@@ -67,6 +67,8 @@ pub struct Engine {
     pub library: Option<PathBuf>,
     /// Cores that models may use.
     pub cores: usize,
+    /// Bytes of tensors that requests may hold while they wait for models.
+    pub max_queued_bytes: usize,
 }
 
 /// Log lines.
@@ -150,6 +152,7 @@ impl Config {
             engine: Engine {
                 library: reader.optional_text("engine.library").map(PathBuf::from),
                 cores: reader.number("engine.cores", 1..=4096, cores as u64) as usize,
+                max_queued_bytes: (reader.number("engine.max_queued_mb", 1..=1 << 20, 1024) * MIB) as usize,
             },
             telemetry: Telemetry {
                 filter: reader.text("telemetry.filter", "info"),

@@ -1,5 +1,6 @@
 //! What the engine asks of a runtime; the real one is ONNX Runtime, in `onnx.rs`.
 
+use super::merge::View;
 use super::signature::Signature;
 use crate::tensor::Tensor;
 
@@ -8,11 +9,25 @@ pub(super) trait Backend: Send {
     /// What it takes and gives.
     fn signature(&self) -> &Signature;
 
-    /// Runs it. `inputs` are checked against the signature and stand in its order; optional ones may be missing.
+    /// Runs it, and hands each output to `take`, in the order of the signature. `inputs` are checked against the signature
+    /// and stand in its order; optional ones may be missing.
+    ///
+    /// # Errors
+    /// With the runtime's own message, or what `take` refused.
+    fn run(&mut self, inputs: &[Tensor], stop: &Stop, take: &mut Take<'_>) -> Result<(), BackendError>;
+
+    /// Runs it and copies the outputs.
     ///
     /// # Errors
     /// With the runtime's own message.
-    fn run(&mut self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, BackendError>;
+    fn outputs(&mut self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, BackendError> {
+        let mut outputs = Vec::with_capacity(self.signature().outputs.len());
+        self.run(inputs, stop, &mut |view| {
+            outputs.push(view.into());
+            Ok(())
+        })?;
+        Ok(outputs)
+    }
 
     /// A handle that can end a run from another thread.
     ///
@@ -20,6 +35,9 @@ pub(super) trait Backend: Send {
     /// Where the runtime can't make one.
     fn stop(&self) -> Result<Stop, BackendError>;
 }
+
+/// Gets each output of a run.
+pub(super) type Take<'a> = dyn FnMut(View<'_>) -> Result<(), BackendError> + 'a;
 
 /// Ends a run from another thread: the runtime gives up between two kernels.
 pub(super) struct Stop(Box<dyn Terminate>);
@@ -60,6 +78,14 @@ pub enum BackendError {
     /// The model or the inputs, with the runtime's own message.
     #[error("{0}")]
     Refused(String),
+    /// The manifest's `[batching]` does not fit the model.
+    #[error("`batching{pointer}`: {message}")]
+    Batching {
+        /// JSON pointer into `[batching]`.
+        pointer: String,
+        /// What was expected and what came.
+        message: String,
+    },
     /// Ended by [`Stop`].
     #[error("the run was ended")]
     Stopped,

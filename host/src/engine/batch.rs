@@ -1,7 +1,7 @@
 //! Which of the waiting requests run next: a pure function of the queue, the limits and the time.
 //!
-//! Requests merge only where the engine is told to (`max_rows` above 1); until it is, each batch is one request. What
-//! is dropped here never costs a run: requests whose caller has gone, and those whose time is up.
+//! What is dropped here never costs a run: requests whose caller has gone, and those whose time is up. Requests are looked
+//! at only until a batch is full; what is dead behind it is found when its turn comes.
 
 use std::time::{Duration, Instant};
 
@@ -16,20 +16,23 @@ pub(super) struct Waiting {
     pub(super) cancelled: bool,
     /// Rows that it adds to a batch.
     pub(super) rows: usize,
-    /// Only requests of the same class merge: equal datatypes and shapes per row.
-    pub(super) class: u64,
+    /// Only requests of the same class merge: equal shapes per row, and equal tensors that rows have in common. None runs
+    /// alone.
+    pub(super) class: Option<u64>,
 }
 
 /// Bounds of a batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
-    /// Rows of a batch; 1 runs each request alone.
+    /// Rows of a batch; up to 1 runs each request alone.
     pub(super) max_rows: usize,
+    /// Rows that a batch should have, in rising order; the last of them, or `max_rows`, where there is none.
+    pub(super) preferred: Vec<usize>,
     /// How long the oldest request may wait for others to join; zero takes what is there.
     pub(super) max_delay: Duration,
 }
 
-/// What to do now.
+/// What to do now. Kept from one decision to the next, so that it allocates nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Places of requests to run together, in the order in which they came.
@@ -42,42 +45,55 @@ pub(super) struct Plan {
     pub(super) wait_until: Option<Instant>,
 }
 
-/// Forms the next batch: the oldest live request, and those of its class that fit behind it.
-#[must_use]
-pub(super) fn form<'a>(waiting: impl IntoIterator<Item = &'a Waiting>, limits: Limits, now: Instant) -> Plan {
-    let mut plan = Plan::default();
-    let mut rows = 0;
-    let mut first: Option<&Waiting> = None;
-    let mut full = false;
-    for (at, entry) in waiting.into_iter().enumerate() {
-        if entry.cancelled {
-            plan.cancelled.push(at);
-        } else if entry.deadline <= now {
-            plan.expired.push(at);
-        } else if full {
-            continue;
-        } else if let Some(first) = first {
-            if entry.class == first.class && rows + entry.rows <= limits.max_rows {
-                plan.run.push(at);
-                rows += entry.rows;
+impl Plan {
+    /// Forms the next batch: the first live request, and those of its class that fit behind it.
+    pub(super) fn form(&mut self, waiting: impl IntoIterator<Item = Waiting>, limits: &Limits, now: Instant) {
+        self.run.clear();
+        self.expired.clear();
+        self.cancelled.clear();
+        self.wait_until = None;
+        let mut rows = 0;
+        let mut first: Option<Waiting> = None;
+        // How many of the requests make the largest preferred batch.
+        let mut preferred = 0;
+        for (at, entry) in waiting.into_iter().enumerate() {
+            if entry.cancelled {
+                self.cancelled.push(at);
+                continue;
             }
-        } else {
-            first = Some(entry);
-            plan.run.push(at);
-            rows = entry.rows;
+            if entry.deadline <= now {
+                self.expired.push(at);
+                continue;
+            }
+            match first {
+                None => first = Some(entry),
+                Some(first) => {
+                    if entry.class != first.class || rows + entry.rows > limits.max_rows {
+                        continue;
+                    }
+                }
+            }
+            self.run.push(at);
+            rows += entry.rows;
+            if limits.preferred.contains(&rows) {
+                preferred = self.run.len();
+            }
+            if rows >= limits.max_rows || entry.class.is_none() {
+                return;
+            }
         }
-        full = rows >= limits.max_rows;
-    }
-    if let Some(first) = first
-        && !full
-    {
-        let until = (first.since + limits.max_delay).min(first.deadline);
+        let Some(first) = first else { return };
+        if preferred > 0 {
+            self.run.truncate(preferred);
+            return;
+        }
+        // Who has little time spends no more than half of it on company.
+        let until = first.since + limits.max_delay.min(first.deadline.saturating_duration_since(first.since) / 2);
         if until > now {
-            plan.run.clear();
-            plan.wait_until = Some(until);
+            self.run.clear();
+            self.wait_until = Some(until);
         }
     }
-    plan
 }
 
 #[cfg(test)]
@@ -87,13 +103,14 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn at(start: Instant, since_ms: u32, deadline_ms: u32, rows: usize, class: u64) -> Waiting {
-        Waiting { since: start + MS * since_ms, deadline: start + MS * deadline_ms, cancelled: false, rows, class }
+        Waiting { since: start + MS * since_ms, deadline: start + MS * deadline_ms, cancelled: false, rows, class: Some(class) }
     }
 
     #[test]
     fn batches_form_from_what_waits() {
         let start = Instant::now();
         let gone = Waiting { cancelled: true, ..at(start, 0, 100, 1, 7) };
+        let lone = Waiting { class: None, ..at(start, 0, 100, 1, 7) };
         let (old, same, other, late, wide) =
             (at(start, 0, 100, 1, 7), at(start, 1, 100, 1, 7), at(start, 1, 100, 1, 8), at(start, 0, 2, 1, 7), at(start, 1, 100, 4, 7));
         let plan = |run: &[usize], expired: &[usize], cancelled: &[usize], wait: Option<u32>| Plan {
@@ -102,24 +119,33 @@ mod tests {
             cancelled: cancelled.to_vec(),
             wait_until: wait.map(|ms| start + MS * ms),
         };
-        for (name, waiting, max_rows, delay_ms, expected) in [
-            ("nothing", vec![], 4, 0, plan(&[], &[], &[], None)),
-            ("alone", vec![old, same], 1, 0, plan(&[0], &[], &[], None)),
-            ("together", vec![old, same], 4, 0, plan(&[0, 1], &[], &[], None)),
-            ("of one class", vec![old, other, same], 4, 0, plan(&[0, 2], &[], &[], None)),
-            ("as many as fit", vec![old, same, same, same], 3, 0, plan(&[0, 1, 2], &[], &[], None)),
-            ("a wide one stays behind", vec![old, wide, same], 4, 0, plan(&[0, 2], &[], &[], None)),
-            ("wider than the limit runs alone", vec![wide, same], 2, 0, plan(&[0], &[], &[], None)),
-            ("the dead are dropped", vec![gone, late, old], 4, 0, plan(&[2], &[1], &[0], None)),
-            ("only the dead", vec![gone, late], 4, 50, plan(&[], &[1], &[0], None)),
-            ("the dead behind a full batch", vec![old, gone, late], 1, 0, plan(&[0], &[2], &[1], None)),
-            ("waits for others", vec![old], 4, 20, plan(&[], &[], &[], Some(20))),
-            ("a full one does not wait", vec![old, same], 2, 20, plan(&[0, 1], &[], &[], None)),
-            ("has waited enough", vec![old], 4, 5, plan(&[0], &[], &[], None)),
-            ("never past its deadline", vec![at(start, 0, 10, 1, 7)], 4, 50, plan(&[], &[], &[], Some(10))),
+        for (name, waiting, max_rows, preferred, delay_ms, expected) in [
+            ("nothing", vec![], 4, &[][..], 0, plan(&[], &[], &[], None)),
+            ("alone", vec![old, same], 1, &[], 0, plan(&[0], &[], &[], None)),
+            ("together", vec![old, same], 4, &[], 0, plan(&[0, 1], &[], &[], None)),
+            ("of one class", vec![old, other, same], 4, &[], 0, plan(&[0, 2], &[], &[], None)),
+            ("what merges with nobody", vec![lone, lone, old], 4, &[], 0, plan(&[0], &[], &[], None)),
+            ("what merges with nobody waits for nobody", vec![lone], 4, &[], 20, plan(&[0], &[], &[], None)),
+            ("as many as fit", vec![old, same, same, same], 3, &[], 0, plan(&[0, 1, 2], &[], &[], None)),
+            ("a wide one stays behind", vec![old, wide, same], 4, &[], 0, plan(&[0, 2], &[], &[], None)),
+            ("wider than the limit runs alone", vec![wide, same], 2, &[], 0, plan(&[0], &[], &[], None)),
+            ("the dead are dropped", vec![gone, late, old], 4, &[], 0, plan(&[2], &[1], &[0], None)),
+            ("only the dead", vec![gone, late], 4, &[], 50, plan(&[], &[1], &[0], None)),
+            ("the dead behind a full batch wait for their turn", vec![old, gone, late], 1, &[], 0, plan(&[0], &[], &[], None)),
+            ("waits for others", vec![old], 4, &[], 20, plan(&[], &[], &[], Some(20))),
+            ("a full one does not wait", vec![old, same], 2, &[], 20, plan(&[0, 1], &[], &[], None)),
+            ("has waited enough", vec![old], 4, &[], 5, plan(&[0], &[], &[], None)),
+            ("never beyond half of its time", vec![at(start, 0, 20, 1, 7)], 4, &[], 50, plan(&[], &[], &[], Some(10))),
+            ("the largest preferred size", vec![old, same, same, same, same], 8, &[2, 4], 0, plan(&[0, 1, 2, 3], &[], &[], None)),
+            ("a preferred size does not wait", vec![old, same], 8, &[2, 4], 20, plan(&[0, 1], &[], &[], None)),
+            ("waits for a preferred size", vec![old, same], 8, &[4], 20, plan(&[], &[], &[], Some(20))),
+            ("what there is where no preferred size can be had", vec![old, same, same], 8, &[4], 0, plan(&[0, 1, 2], &[], &[], None)),
+            ("full beats preferred", vec![old, same, same], 3, &[2], 0, plan(&[0, 1, 2], &[], &[], None)),
         ] {
-            let limits = Limits { max_rows, max_delay: MS * delay_ms };
-            assert_eq!(form(&waiting, limits, start + MS * 5), expected, "{name}");
+            let limits = Limits { max_rows, preferred: preferred.to_vec(), max_delay: MS * delay_ms };
+            let mut formed = Plan::default();
+            formed.form(waiting, &limits, start + MS * 5);
+            assert_eq!(formed, expected, "{name}");
         }
     }
 }

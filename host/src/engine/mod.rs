@@ -1,30 +1,43 @@
 //! Tensors in, tensors out: knows no component, no HTTP, no database.
 //!
 //! [`Engine::load`] makes a [`Model`] of an artifact: its sessions, the bounded queue in front of them and the threads
-//! that own them. A model that answers within microseconds runs on the thread that asks; see `model.rs`.
+//! that own them. A model that answers within microseconds runs on the thread that asks; see `model.rs`. Requests share
+//! runs where the manifest asks for that and the model can: `trial.rs` finds out, `batch.rs` decides, `merge.rs` copies.
 
 mod backend;
 mod batch;
+mod budget;
+mod layout;
+mod merge;
 mod model;
 mod onnx;
+mod order;
 mod queue;
+mod sample;
 mod signature;
+mod trial;
 mod watch;
+mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead_registry::Batching;
+
 pub use backend::BackendError;
-pub use model::Model;
+pub use model::{Merging, Model};
 pub use signature::{Port, Signature, SignatureDocument};
 
 use crate::clock::Ticker;
+use crate::telemetry::metrics::EngineMetrics;
+use budget::Budget;
+use model::Parts;
 use onnx::{Onnx, SessionOptions};
 use watch::Watches;
 
 /// How a model is to be run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct LoadOptions {
     /// Sessions, each of which runs one request at a time; none gives a tiny model several, and any other one.
     pub instances: Option<usize>,
@@ -32,8 +45,10 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// A CUDA device; none for the CPU.
     pub cuda: Option<i32>,
-    /// Requests that may wait.
-    pub max_queue_size: usize,
+    /// How requests wait, and share runs.
+    pub batching: Batching,
+    /// What counts its runs.
+    pub metrics: EngineMetrics,
 }
 
 /// Files up to this size are first loaded with one thread, and again with more where a trial shows that a run takes
@@ -59,30 +74,32 @@ struct Sizing {
 pub struct Engine {
     onnx: Onnx,
     cores: usize,
+    budget: Arc<Budget>,
     watches: Arc<Watches>,
     ticker: Arc<Ticker>,
 }
 
 impl Engine {
-    /// Loads ONNX Runtime from its shared library.
+    /// Loads ONNX Runtime from its shared library. Requests that wait may hold `max_queued_bytes` of tensors, over all
+    /// models.
     ///
     /// # Errors
     /// Where there is no such library, or the system gives no thread.
-    pub fn start(library: &Path, cores: usize) -> Result<Self, BackendError> {
+    pub fn start(library: &Path, cores: usize, max_queued_bytes: usize) -> Result<Self, BackendError> {
         bound_retention();
         let onnx = Onnx::load(library)?;
         let watches = Arc::new(Watches::default());
         let looked_at = Arc::clone(&watches);
         let ticker = Ticker::start("bulkhead-watch", WATCH_PERIOD, move || looked_at.look())
             .map_err(|error| BackendError::Refused(format!("no thread for the watch: {error}")))?;
-        Ok(Self { onnx, cores: cores.max(1), watches, ticker: Arc::new(ticker) })
+        Ok(Self { onnx, cores: cores.max(1), budget: Budget::new(max_queued_bytes), watches, ticker: Arc::new(ticker) })
     }
 
     /// Loads a model from a file and tries it. Blocks for as long as that takes.
     ///
     /// # Errors
     /// With the runtime's own message.
-    pub fn load(&self, artifact: &Path, options: LoadOptions) -> Result<Arc<Model>, BackendError> {
+    pub fn load(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
         let instances = options.instances.unwrap_or(1);
         let fitting = Sizing { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
         let small = std::fs::metadata(artifact).map(|file| file.len() <= SMALL_FILE_BYTES).unwrap_or(false);
@@ -100,13 +117,21 @@ impl Engine {
         self.load_with(artifact, options, fitting)
     }
 
-    fn load_with(&self, artifact: &Path, options: LoadOptions, Sizing { instances, threads }: Sizing) -> Result<Arc<Model>, BackendError> {
+    fn load_with(&self, artifact: &Path, options: &LoadOptions, Sizing { instances, threads }: Sizing) -> Result<Arc<Model>, BackendError> {
         let session_options = SessionOptions { threads, cuda: options.cuda };
         let mut backends: Vec<Box<dyn backend::Backend>> = Vec::with_capacity(instances);
         for _ in 0..instances {
             backends.push(Box::new(self.onnx.session(artifact, session_options)?));
         }
-        Model::start(backends, threads, options.max_queue_size, Arc::clone(&self.watches), Arc::clone(&self.ticker))
+        Model::start(Parts {
+            backends,
+            threads,
+            batching: options.batching.clone(),
+            metrics: options.metrics.clone(),
+            budget: Arc::clone(&self.budget),
+            watches: Arc::clone(&self.watches),
+            ticker: Arc::clone(&self.ticker),
+        })
     }
 }
 

@@ -4,24 +4,31 @@
 //! microseconds, as measured when it is loaded and at each run since, runs *inline*: on the thread that asks. Any other
 //! runs on *owner* threads, one for each session, behind a bounded queue. A run that turns out long on a caller's
 //! thread (its time may depend on the data) is ended by the watch, run again on an owner thread, and the model never
-//! runs inline again.
+//! runs inline again. A tiny model whose requests gain by sharing a run does so only while it has a single request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, MutexGuard};
+use bulkhead_registry::{Batching, TimeoutAction};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::backend::{Backend, BackendError};
 use super::batch::Limits;
+use super::budget::Budget;
+use super::layout::{Layout, Rows, Share};
+use super::order::{Order, Reply};
 use super::queue::{Entry, Queue};
 use super::signature::Signature;
+use super::trial::Trial;
 use super::watch::{Watch, Watches};
+use super::worker::{Shared, answer};
 use crate::clock::{self, Deadline, Ticker};
-use crate::runner::{Ran, RunError, Runner};
+use crate::runner::{Ran, RunError, Runner, Terms};
+use crate::telemetry::metrics::EngineMetrics;
 use crate::tensor::Tensor;
 
 /// A model runs inline while its mean run stays under this. A hand-over and back costs some 10 µs of processor time
@@ -31,62 +38,140 @@ const INLINE_BELOW: Duration = Duration::from_micros(200);
 /// An inline run is ended when it has lasted this long: a hundred times the mean that let it run inline.
 const INLINE_AT_MOST: Duration = Duration::from_millis(20);
 
-/// An inline run waits so long for a session before it queues instead. Arbitrary: some inline runs of others.
-const INLINE_WAIT: Duration = Duration::from_millis(1);
-
-/// Runs of the trial; the shortest counts, the first pays for first touches.
-const TRIALS: usize = 3;
-
-/// A trial run is ended when it has lasted this long. Arbitrary: whoever uploads waits for it.
-const TRIAL_AT_MOST: Duration = Duration::from_secs(10);
-
-/// Bytes of inputs that a trial is made with. Arbitrary: a model that takes more is a large one.
-const TRIAL_BYTES: usize = 256 << 20;
-
 /// A loaded model.
 pub struct Model {
     shared: Arc<Shared>,
     workers: Mutex<Vec<JoinHandle<()>>>,
-    watches: Arc<[Watch]>,
+    terms: QueueTerms,
+    budget: Arc<Budget>,
     ticker: Arc<Ticker>,
     threads: usize,
+    merging: Merging,
+    /// Keeps replies in order, where the manifest asks for that.
+    order: Option<Arc<Order>>,
+    /// Requests gain by sharing a run, however short it is.
+    batches_pay: bool,
+    /// Requests under way, counted where batches pay.
+    under_way: AtomicUsize,
     inline: AtomicBool,
-    /// The watch had to end an inline run.
+    /// The watch had to end an inline run, or replies have an order.
     never_inline: AtomicBool,
     mean_nanos: AtomicU64,
     next_run: AtomicU64,
 }
 
-struct Shared {
-    signature: Signature,
-    sessions: Vec<Mutex<Box<dyn Backend>>>,
-    queue: Queue,
+/// What a model is made of.
+pub(super) struct Parts {
+    pub(super) backends: Vec<Box<dyn Backend>>,
+    pub(super) threads: usize,
+    pub(super) batching: Batching,
+    pub(super) metrics: EngineMetrics,
+    pub(super) budget: Arc<Budget>,
+    pub(super) watches: Arc<Watches>,
+    pub(super) ticker: Arc<Ticker>,
+}
+
+/// Whether requests share runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merging {
+    /// The manifest does not ask for it.
+    Off,
+    /// They do: up to so many rows.
+    On {
+        /// Of one run.
+        max_rows: usize,
+        /// The axis of the rows of each tensor, by its name; none for one that all rows have in common.
+        axes: Vec<(String, Option<usize>)>,
+    },
+    /// The manifest asks for it, and the model can't.
+    Unfit {
+        /// Why not, and what to do.
+        why: String,
+    },
+}
+
+/// What the manifest says of waiting.
+struct QueueTerms {
+    levels: usize,
+    default_level: usize,
+    timeout: Option<Duration>,
+    action: TimeoutAction,
+    allow_override: bool,
+}
+
+impl QueueTerms {
+    fn new(batching: &Batching) -> Self {
+        let timeout = Duration::from_micros(batching.default_timeout_microseconds);
+        Self {
+            levels: batching.priority_levels.max(1) as usize,
+            default_level: batching.default_priority_level.saturating_sub(1) as usize,
+            timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+            action: batching.timeout_action,
+            allow_override: batching.allow_timeout_override,
+        }
+    }
+
+    /// A level counted from 0; one that there isn't stands for the default, as in Triton.
+    fn level(&self, priority: u64) -> usize {
+        usize::try_from(priority).ok().filter(|level| (1..=self.levels).contains(level)).map_or(self.default_level, |level| level - 1)
+    }
+
+    fn timeout(&self, wanted: Option<Duration>) -> Option<Duration> {
+        match (self.timeout, wanted.filter(|wanted| self.allow_override && !wanted.is_zero())) {
+            (Some(own), Some(wanted)) => Some(own.min(wanted)),
+            (own, wanted) => own.or(wanted),
+        }
+    }
 }
 
 impl Model {
-    pub(super) fn start(
-        backends: Vec<Box<dyn Backend>>,
-        threads: usize,
-        max_queue_size: usize,
-        all: Arc<Watches>,
-        ticker: Arc<Ticker>,
-    ) -> Result<Arc<Self>, BackendError> {
+    pub(super) fn start(parts: Parts) -> Result<Arc<Self>, BackendError> {
+        let Parts { mut backends, threads, batching, metrics, budget, watches: all, ticker } = parts;
         let signature = backends.first().map(|backend| backend.signature().clone()).unwrap_or_default();
         let watches = backends.iter().map(|backend| Ok(Watch::new(backend.stop()?))).collect::<Result<Arc<[_]>, BackendError>>()?;
-        let shared = Arc::new(Shared { signature, sessions: backends.into_iter().map(Mutex::new).collect(), queue: Queue::new(max_queue_size) });
+        all.add(&watches);
+        let learned = match backends.first_mut() {
+            Some(session) => {
+                let _ticks = ticker.busy();
+                Trial { session: &mut **session, watch: &watches[0], signature: &signature, batching: &batching }.run()?
+            }
+            None => return Err(BackendError::Refused("a model without sessions".to_owned())),
+        };
+        let max_rows = batching.max_batch_size.max(1) as usize;
+        let (layout, merging) = match learned.layout {
+            None => (None, Merging::Off),
+            Some(Ok(layout)) => {
+                let axes = axes(&signature, &layout);
+                (Some(layout), Merging::On { max_rows, axes })
+            }
+            Some(Err(why)) => (None, Merging::Unfit { why }),
+        };
+        let limits = Limits {
+            max_rows: if layout.is_some() { max_rows } else { 1 },
+            preferred: batching.preferred_batch_size.iter().map(|size| *size as usize).collect(),
+            max_delay: if layout.is_some() { Duration::from_micros(batching.max_queue_delay_microseconds) } else { Duration::ZERO },
+        };
+        let terms = QueueTerms::new(&batching);
+        let queue = Queue::new(limits, terms.levels, batching.max_queue_size as usize, metrics.queue_depth.clone());
+        let sessions = backends.into_iter().map(Mutex::new).collect();
+        let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, metrics });
+        let inline = learned.run.is_some_and(|run| run < INLINE_BELOW) && !batching.preserve_ordering;
         let model = Self {
             shared,
             workers: Mutex::default(),
-            watches,
+            terms,
+            budget,
             ticker,
             threads,
-            inline: AtomicBool::new(false),
-            never_inline: AtomicBool::new(false),
-            mean_nanos: AtomicU64::new(u64::MAX),
+            merging,
+            order: batching.preserve_ordering.then(Arc::default),
+            batches_pay: learned.batches_pay,
+            under_way: AtomicUsize::new(0),
+            inline: AtomicBool::new(inline),
+            never_inline: AtomicBool::new(batching.preserve_ordering),
+            mean_nanos: AtomicU64::new(learned.run.map_or(u64::MAX, nanos)),
             next_run: AtomicU64::new(1),
         };
-        all.add(&model.watches);
-        model.try_out();
         model.spawn_workers()?;
         Ok(Arc::new(model))
     }
@@ -95,6 +180,12 @@ impl Model {
     #[must_use]
     pub fn signature(&self) -> &Signature {
         &self.shared.signature
+    }
+
+    /// Whether requests share runs.
+    #[must_use]
+    pub fn merging(&self) -> &Merging {
+        &self.merging
     }
 
     /// Whether requests now run on the thread that asks.
@@ -118,7 +209,7 @@ impl Model {
     /// Refuses what comes, ends what is under way and waits for the threads. Blocks.
     pub fn close(&self) {
         self.shared.queue.close();
-        for watch in &*self.watches {
+        for watch in &*self.shared.watches {
             watch.end_any();
         }
         for worker in self.workers.lock().drain(..) {
@@ -128,39 +219,13 @@ impl Model {
         }
     }
 
-    /// Warms the model up and measures it, on one row of zeros. A model that can't take those (its graph may ask for
-    /// more than its signature says) is not at fault: it is then taken for a large one.
-    fn try_out(&self) {
-        let Some(inputs) = sample(&self.shared.signature) else { return };
-        let watch = &self.watches[0];
-        let mut session = self.shared.sessions[0].lock();
-        let _ticks = self.ticker.busy();
-        let mut best = Duration::MAX;
-        for _ in 0..TRIALS {
-            let start = clock::now();
-            watch.begin(0, Some(start + TRIAL_AT_MOST));
-            let outcome = session.run(&inputs, watch.stop());
-            watch.finish();
-            if outcome.is_err() {
-                return;
-            }
-            best = best.min(start.elapsed());
-            if best > INLINE_AT_MOST {
-                break;
-            }
-        }
-        self.mean_nanos.store(nanos(best), Ordering::Relaxed);
-        self.inline.store(best < INLINE_BELOW, Ordering::Relaxed);
-    }
-
     fn spawn_workers(&self) -> Result<(), BackendError> {
         let mut workers = self.workers.lock();
         for at in 0..self.shared.sessions.len() {
             let shared = Arc::clone(&self.shared);
-            let watches = Arc::clone(&self.watches);
             let worker = std::thread::Builder::new()
                 .name("bulkhead-engine".to_owned())
-                .spawn(move || shared.work(at, &watches[at]))
+                .spawn(move || shared.work(at))
                 .map_err(|error| BackendError::Refused(format!("no thread for a session: {error}")))?;
             workers.push(worker);
         }
@@ -169,15 +234,15 @@ impl Model {
 
     /// Runs on this thread; gives the inputs back where no session is free, or the run was ended because it lasted too
     /// long.
-    fn run_inline(&self, inputs: Vec<Tensor>, deadline: Deadline) -> Result<Result<Ran, RunError>, Vec<Tensor>> {
+    fn run_inline(&self, inputs: Vec<Tensor>, rows: usize, deadline: Deadline) -> Result<Result<Ran, RunError>, Vec<Tensor>> {
         let arrived = clock::now();
         let Some((at, mut session)) = self.shared.any_session() else { return Err(inputs) };
-        let watch = &self.watches[at];
+        let watch = &self.shared.watches[at];
         let start = clock::now();
         let longest = start + INLINE_AT_MOST;
         let ticks = self.ticker.busy();
-        watch.begin(0, Some(longest.min(deadline.moment())));
-        let outputs = session.run(&inputs, watch.stop());
+        watch.begin([], Some(longest.min(deadline.moment())));
+        let outputs = session.outputs(&inputs, watch.stop());
         watch.finish();
         drop(ticks);
         drop(session);
@@ -189,27 +254,53 @@ impl Model {
             return Err(inputs);
         }
         self.learn(inference);
+        self.shared.metrics.ran(rows);
         Ok(answer(outputs, start - arrived, inference))
     }
 
-    async fn run_on_owner(&self, inputs: Vec<Tensor>, deadline: Deadline) -> Result<Ran, RunError> {
+    async fn run_on_owner(&self, inputs: Vec<Tensor>, share: Share, terms: Terms) -> Result<Ran, RunError> {
+        let bytes = inputs.iter().map(|tensor| tensor.data.len()).sum();
+        let held = self.budget.hold(bytes).ok_or(RunError::OutOfMemory { limit_bytes: self.budget.limit() })?;
         let run = self.next_run.fetch_add(1, Ordering::Relaxed);
-        let (reply, answer) = oneshot::channel();
-        self.shared.queue.push(Entry { run, inputs, since: clock::now(), deadline, reply })?;
+        let since = clock::now();
+        let timeout = self.terms.timeout(terms.timeout);
+        let delayed_from = timeout.filter(|_| self.terms.action == TimeoutAction::Delay).map(|timeout| since + timeout);
+        let refused_from = timeout.filter(|_| self.terms.action == TimeoutAction::Reject);
+        let (sender, mut answer) = oneshot::channel();
+        self.shared.queue.push(Entry {
+            run,
+            inputs,
+            rows: share.rows,
+            class: share.class,
+            level: self.terms.level(terms.priority),
+            since,
+            deadline: terms.deadline,
+            delayed_from,
+            reply: Reply::new(sender, self.order.as_ref()),
+            _held: held,
+        })?;
         // Whether the caller goes away or time runs out: the run is of no use to anybody.
-        let mut end_when_dropped = EndRun { watches: &self.watches, run: Some(run) };
-        let answer = tokio::time::timeout_at(deadline.moment().into(), answer).await;
-        match answer {
-            Ok(Ok(answer)) => {
-                end_when_dropped.run = None;
-                if let Ok(ran) = &answer {
-                    self.learn(ran.inference);
-                }
-                answer
+        let mut unwanted = Unwanted { watches: &self.shared.watches, run: Some(run) };
+        let mut outcome = None;
+        if let Some(timeout) = refused_from.filter(|timeout| since + *timeout < terms.deadline.moment()) {
+            outcome = tokio::time::timeout_at((since + timeout).into(), &mut answer).await.ok();
+            if outcome.is_none() && self.shared.queue.withdraw(run) {
+                unwanted.run = None;
+                return Err(RunError::Waited { waited: timeout });
             }
-            Ok(Err(_)) => Err(RunError::Stopped),
-            Err(_) => Err(RunError::Deadline),
         }
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => tokio::time::timeout_at(terms.deadline.moment().into(), answer).await.map_err(|_| RunError::Deadline)?,
+        };
+        unwanted.run = None;
+        let outcome = outcome.map_err(|_| RunError::Stopped)?;
+        if let Ok(ran) = &outcome
+            && ran.assembly.is_zero()
+        {
+            self.learn(ran.inference);
+        }
+        outcome
     }
 
     /// Follows the mean of the runs, and moves the model where it belongs; the two bounds lie apart so that it does
@@ -227,6 +318,11 @@ impl Model {
             self.inline.store(true, Ordering::Relaxed);
         }
     }
+
+    /// Counts a request while it is under way, where that matters.
+    fn enter(&self) -> Option<UnderWay<'_>> {
+        self.batches_pay.then(|| UnderWay { count: &self.under_way, alone: self.under_way.fetch_add(1, Ordering::Relaxed) == 0 })
+    }
 }
 
 impl Drop for Model {
@@ -238,85 +334,67 @@ impl Drop for Model {
 
 #[async_trait]
 impl Runner for Model {
-    async fn run(&self, inputs: Vec<Tensor>, deadline: Deadline) -> Result<Ran, RunError> {
+    async fn run(&self, inputs: Vec<Tensor>, terms: Terms) -> Result<Ran, RunError> {
         let mut inputs = self.shared.signature.arrange(inputs)?;
-        if self.runs_inline() {
-            match self.run_inline(inputs, deadline) {
+        let share = match &self.shared.layout {
+            Some(layout) => layout.share(&self.shared.signature, &inputs)?,
+            None => Share::ALONE,
+        };
+        let under_way = self.enter();
+        if self.runs_inline() && under_way.as_ref().is_none_or(|under_way| under_way.alone) {
+            match self.run_inline(inputs, share.rows, terms.deadline) {
                 Ok(answer) => return answer,
                 Err(unanswered) => inputs = unanswered,
             }
         }
-        self.run_on_owner(inputs, deadline).await
+        self.run_on_owner(inputs, share, terms).await
     }
 }
 
-impl Shared {
-    /// A session that is free, or else the first, if it becomes so at once: other inline runs are short, but a run on
-    /// its owner's thread may last.
-    fn any_session(&self) -> Option<(usize, MutexGuard<'_, Box<dyn Backend>>)> {
-        for (at, session) in self.sessions.iter().enumerate() {
-            if let Some(session) = session.try_lock() {
-                return Some((at, session));
-            }
-        }
-        Some((0, self.sessions[0].try_lock_for(INLINE_WAIT)?))
-    }
+/// A request that is under way.
+struct UnderWay<'a> {
+    count: &'a AtomicUsize,
+    /// No other was when it came.
+    alone: bool,
+}
 
-    fn work(&self, at: usize, watch: &Watch) {
-        let limits = Limits { max_rows: 1, max_delay: Duration::ZERO };
-        while let Some(batch) = self.queue.pop(limits) {
-            for entry in batch {
-                let mut session = self.sessions[at].lock();
-                let start = clock::now();
-                watch.begin(entry.run, None);
-                // The caller may have gone between the queue and the watch.
-                let outputs = if entry.reply.is_closed() { Err(BackendError::Stopped) } else { session.run(&entry.inputs, watch.stop()) };
-                watch.finish();
-                drop(session);
-                let _ = entry.reply.send(answer(outputs, start - entry.since, start.elapsed()));
-            }
-        }
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-struct EndRun<'a> {
+/// Tells the watches when nobody waits for a request any more.
+struct Unwanted<'a> {
     watches: &'a [Watch],
     run: Option<u64>,
 }
 
-impl Drop for EndRun<'_> {
+impl Drop for Unwanted<'_> {
     fn drop(&mut self) {
         if let Some(run) = self.run {
             for watch in self.watches {
-                watch.end(run);
+                watch.unwanted(run);
             }
         }
     }
 }
 
-fn answer(outputs: Result<Vec<Tensor>, BackendError>, queue: Duration, inference: Duration) -> Result<Ran, RunError> {
-    match outputs {
-        Ok(outputs) => Ok(Ran { outputs, queue, inference }),
-        Err(BackendError::Refused(message)) => Err(RunError::Failed(message)),
-        Err(BackendError::Stopped) => Err(RunError::Deadline),
-    }
+fn axes(signature: &Signature, layout: &Layout) -> Vec<(String, Option<usize>)> {
+    let rows = layout.inputs.iter().chain(&layout.outputs);
+    let ports = signature.inputs.iter().chain(&signature.outputs);
+    ports
+        .zip(rows)
+        .map(|(port, rows)| {
+            let axis = match rows {
+                Rows::Along { axis, .. } => Some(*axis),
+                Rows::Shared => None,
+            };
+            (port.name.clone(), axis)
+        })
+        .collect()
 }
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// One row of zeros for each input that a request must bring; none where they would be too large.
-fn sample(signature: &Signature) -> Option<Vec<Tensor>> {
-    let mut left = TRIAL_BYTES;
-    let mut inputs = Vec::new();
-    for port in signature.inputs.iter().filter(|port| !port.optional) {
-        let shape: Vec<i64> = port.shape.iter().flatten().map(|extent| if *extent < 0 { 1 } else { *extent }).collect();
-        // An empty byte string is its length alone.
-        let size = port.datatype.size().unwrap_or(size_of::<u32>());
-        let bytes = crate::tensor::elements(&shape)?.checked_mul(size)?;
-        left = left.checked_sub(bytes)?;
-        inputs.push(Tensor { name: port.name.clone(), datatype: port.datatype, shape, data: vec![0; bytes] });
-    }
-    Some(inputs)
 }

@@ -1,5 +1,6 @@
 //! ONNX Runtime: the only file that names `ort`.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use ort::environment::Environment;
@@ -8,7 +9,8 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{NoSelectedOutputs, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
 
-use super::backend::{Backend, BackendError, Stop, Terminate};
+use super::backend::{Backend, BackendError, Stop, Take, Terminate};
+use super::merge::View;
 use super::signature::{Port, Signature};
 use crate::tensor::{self, Datatype, Tensor};
 
@@ -99,21 +101,20 @@ impl Backend for OnnxSession {
         &self.signature
     }
 
-    fn run(&mut self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, BackendError> {
+    fn run(&mut self, inputs: &[Tensor], stop: &Stop, take: &mut Take<'_>) -> Result<(), BackendError> {
         let options = &stop.inner::<OnnxStop>().ok_or_else(|| BackendError::Refused("a stop handle of another runtime".to_owned()))?.0;
         let mut values = Vec::with_capacity(inputs.len());
         for input in inputs {
-            values.push((std::borrow::Cow::Borrowed(input.name.as_str()), value(input)?));
+            values.push((Cow::Borrowed(input.name.as_str()), value(input)?));
         }
         let outputs = self.session.run_with_options(values, options).map_err(|error| {
             // ONNX Runtime has no code of its own for a run that was ended.
             if error.message().contains("terminate flag") { BackendError::Stopped } else { refused(&error) }
         })?;
-        let mut out = Vec::with_capacity(outputs.len());
         for (name, value) in outputs.iter() {
-            read(name, &value, &mut out)?;
+            read(name, &value, take)?;
         }
-        Ok(out)
+        Ok(())
     }
 
     fn stop(&self) -> Result<Stop, BackendError> {
@@ -129,7 +130,7 @@ fn refused(error: &ort::Error<impl Sized>) -> BackendError {
 fn without_path(error: BackendError, model: &Path) -> BackendError {
     match error {
         BackendError::Refused(message) => BackendError::Refused(message.replace(&*model.to_string_lossy(), "the model")),
-        BackendError::Stopped => BackendError::Stopped,
+        other => other,
     }
 }
 
@@ -158,11 +159,11 @@ fn unsupported(name: &str, of: &ValueType) -> BackendError {
 }
 
 fn port(outlet: &Outlet, optional: bool) -> Result<Port, BackendError> {
-    let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
+    let ValueType::Tensor { ty, shape, dimension_symbols } = outlet.dtype() else {
         return Err(unsupported(outlet.name(), outlet.dtype()));
     };
     let datatype = datatype(*ty).ok_or_else(|| unsupported(outlet.name(), outlet.dtype()))?;
-    Ok(Port { name: outlet.name().to_owned(), datatype, shape: Some(shape.to_vec()), optional })
+    Ok(Port { name: outlet.name().to_owned(), datatype, shape: Some(shape.to_vec()), optional, symbols: dimension_symbols.to_vec() })
 }
 
 /// The tensors that an output is served as: itself; or, for the sequence of maps that converters of classical models
@@ -176,8 +177,8 @@ fn output_ports(outlet: &Outlet) -> Result<Vec<Port>, BackendError> {
                     return Err(unsupported(outlet.name(), outlet.dtype()));
                 };
                 Ok(vec![
-                    Port { name: outlet.name().to_owned(), datatype: values, shape: Some(vec![-1, -1]), optional: false },
-                    Port { name: keys_name(outlet.name()), datatype: keys, shape: Some(vec![-1]), optional: false },
+                    Port { name: outlet.name().to_owned(), datatype: values, shape: Some(vec![-1, -1]), optional: false, symbols: Vec::new() },
+                    Port { name: keys_name(outlet.name()), datatype: keys, shape: Some(vec![-1]), optional: false, symbols: Vec::new() },
                 ])
             }
             _ => Err(unsupported(outlet.name(), outlet.dtype())),
@@ -242,26 +243,25 @@ fn strings(tensor: &Tensor) -> Result<SessionInputValue<'_>, BackendError> {
     Ok(value.into())
 }
 
-/// Adds the tensors that an output is served as.
-fn read(name: &str, value: &DynValue, out: &mut Vec<Tensor>) -> Result<(), BackendError> {
+/// Hands on the tensors that an output is served as.
+fn read(name: &str, value: &DynValue, take: &mut Take<'_>) -> Result<(), BackendError> {
     match value.dtype() {
-        ValueType::Tensor { ty, .. } => out.push(read_tensor(name, *ty, value)?),
+        ValueType::Tensor { ty, .. } => take(read_tensor(name, *ty, value)?),
         ValueType::Sequence(inner) => match &**inner {
-            ValueType::Map { key: TensorElementType::Int64, value: TensorElementType::Float32 } => read_maps::<i64>(name, value, out)?,
-            ValueType::Map { key: TensorElementType::String, value: TensorElementType::Float32 } => read_maps::<String>(name, value, out)?,
-            _ => return Err(unsupported(name, value.dtype())),
+            ValueType::Map { key: TensorElementType::Int64, value: TensorElementType::Float32 } => read_maps::<i64>(name, value, take),
+            ValueType::Map { key: TensorElementType::String, value: TensorElementType::Float32 } => read_maps::<String>(name, value, take),
+            _ => Err(unsupported(name, value.dtype())),
         },
-        other => return Err(unsupported(name, other)),
+        other => Err(unsupported(name, other)),
     }
-    Ok(())
 }
 
-fn read_tensor(name: &str, element: TensorElementType, value: &DynValue) -> Result<Tensor, BackendError> {
+fn read_tensor<'a>(name: &'a str, element: TensorElementType, value: &'a DynValue) -> Result<View<'a>, BackendError> {
     let datatype = datatype(element).ok_or_else(|| unsupported(name, value.dtype()))?;
-    let (shape, data) = match element {
+    let (shape, data): (&[i64], Cow<'a, [u8]>) = match element {
         TensorElementType::Bool => {
             let (shape, values) = value.try_extract_tensor::<bool>().map_err(|error| refused(&error))?;
-            (shape.to_vec(), values.iter().map(|value| u8::from(*value)).collect())
+            (shape, values.iter().map(|value| u8::from(*value)).collect())
         }
         TensorElementType::String => {
             let (shape, values) = value.try_extract_strings().map_err(|error| refused(&error))?;
@@ -270,28 +270,28 @@ fn read_tensor(name: &str, element: TensorElementType, value: &DynValue) -> Resu
                 tensor::push_byte_string(&mut data, value.as_bytes())
                     .map_err(|_| BackendError::Refused(format!("output `{name}` holds a string of 4 GiB or more")))?;
             }
-            (shape.to_vec(), data)
+            (shape, data.into())
         }
-        TensorElementType::Uint8 => copy::<u8>(value)?,
-        TensorElementType::Uint16 => copy::<u16>(value)?,
-        TensorElementType::Uint32 => copy::<u32>(value)?,
-        TensorElementType::Uint64 => copy::<u64>(value)?,
-        TensorElementType::Int8 => copy::<i8>(value)?,
-        TensorElementType::Int16 => copy::<i16>(value)?,
-        TensorElementType::Int32 => copy::<i32>(value)?,
-        TensorElementType::Int64 => copy::<i64>(value)?,
-        TensorElementType::Float16 => copy::<half::f16>(value)?,
-        TensorElementType::Bfloat16 => copy::<half::bf16>(value)?,
-        TensorElementType::Float32 => copy::<f32>(value)?,
-        TensorElementType::Float64 => copy::<f64>(value)?,
+        TensorElementType::Uint8 => bytes::<u8>(value)?,
+        TensorElementType::Uint16 => bytes::<u16>(value)?,
+        TensorElementType::Uint32 => bytes::<u32>(value)?,
+        TensorElementType::Uint64 => bytes::<u64>(value)?,
+        TensorElementType::Int8 => bytes::<i8>(value)?,
+        TensorElementType::Int16 => bytes::<i16>(value)?,
+        TensorElementType::Int32 => bytes::<i32>(value)?,
+        TensorElementType::Int64 => bytes::<i64>(value)?,
+        TensorElementType::Float16 => bytes::<half::f16>(value)?,
+        TensorElementType::Bfloat16 => bytes::<half::bf16>(value)?,
+        TensorElementType::Float32 => bytes::<f32>(value)?,
+        TensorElementType::Float64 => bytes::<f64>(value)?,
         _ => return Err(unsupported(name, value.dtype())),
     };
-    Ok(Tensor { name: name.to_owned(), datatype, shape, data })
+    Ok(View { name, datatype, shape, data })
 }
 
-fn copy<T: PrimitiveTensorElementType + bytemuck::Pod>(value: &DynValue) -> Result<(Vec<i64>, Vec<u8>), BackendError> {
+fn bytes<T: PrimitiveTensorElementType + bytemuck::Pod>(value: &DynValue) -> Result<(&[i64], Cow<'_, [u8]>), BackendError> {
     let (shape, values) = value.try_extract_tensor::<T>().map_err(|error| refused(&error))?;
-    Ok((shape.to_vec(), bytemuck::cast_slice(values).to_vec()))
+    Ok((shape, Cow::Borrowed(bytemuck::cast_slice(values))))
 }
 
 /// Keys of the maps that converters of classical models put out.
@@ -317,7 +317,7 @@ impl MapKey for String {
 }
 
 /// A sequence of maps as two tensors: the values, a row for each map in the order of the keys; and the keys.
-fn read_maps<K: MapKey>(name: &str, value: &DynValue, out: &mut Vec<Tensor>) -> Result<(), BackendError> {
+fn read_maps<K: MapKey>(name: &str, value: &DynValue, take: &mut Take<'_>) -> Result<(), BackendError> {
     let rows = value.try_extract_sequence::<ort::value::DynMapValueType>().map_err(|error| refused(&error))?;
     let mut keys: Vec<K> = Vec::new();
     let mut data: Vec<f32> = Vec::new();
@@ -331,8 +331,7 @@ fn read_maps<K: MapKey>(name: &str, value: &DynValue, out: &mut Vec<Tensor>) -> 
         }
         data.extend(entries.iter().map(|(_, value)| value));
     }
-    let shape = vec![rows.len() as i64, keys.len() as i64];
-    out.push(Tensor { name: name.to_owned(), datatype: Datatype::Fp32, shape, data: bytemuck::cast_slice(&data).to_vec() });
-    out.push(K::keys(name, &keys));
-    Ok(())
+    let shape = [rows.len() as i64, keys.len() as i64];
+    take(View { name, datatype: Datatype::Fp32, shape: &shape, data: Cow::Borrowed(bytemuck::cast_slice(&data)) })?;
+    take((&K::keys(name, &keys)).into())
 }

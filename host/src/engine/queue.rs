@@ -5,145 +5,273 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use prometheus::IntGauge;
 
-use super::batch::{self, Limits, Waiting};
+use super::batch::{Limits, Plan, Waiting};
+use super::budget::Held;
+use super::order::Reply;
 use crate::clock::{self, Deadline};
-use crate::runner::{Ran, RunError};
+use crate::runner::RunError;
 use crate::tensor::Tensor;
 
 /// A request that waits.
 pub(super) struct Entry {
     pub(super) run: u64,
     pub(super) inputs: Vec<Tensor>,
+    /// Rows that it adds to a batch.
+    pub(super) rows: usize,
+    /// See [`Waiting`].
+    pub(super) class: Option<u64>,
+    /// Its level of priority, counted from 0, which goes first.
+    pub(super) level: usize,
     pub(super) since: Instant,
     pub(super) deadline: Deadline,
-    pub(super) reply: oneshot::Sender<Result<Ran, RunError>>,
+    /// From then on it stands behind all others, where there is such a moment.
+    pub(super) delayed_from: Option<Instant>,
+    pub(super) reply: Reply,
+    /// What its inputs count for while it waits.
+    pub(super) _held: Held,
 }
 
 impl Entry {
     fn waiting(&self) -> Waiting {
-        Waiting { since: self.since, deadline: self.deadline.moment(), cancelled: self.reply.is_closed(), rows: 1, class: 0 }
+        Waiting { since: self.since, deadline: self.deadline.moment(), cancelled: self.reply.is_closed(), rows: self.rows, class: self.class }
     }
 }
 
 pub(super) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
+    limits: Limits,
     max: usize,
+    /// Requests that wait.
+    depth: IntGauge,
 }
 
-#[derive(Default)]
 struct State {
-    entries: VecDeque<Entry>,
+    /// By priority; the last holds those that have waited too long.
+    levels: Vec<VecDeque<Entry>>,
+    plan: Plan,
     closed: bool,
 }
 
-impl Queue {
-    pub(super) fn new(max: usize) -> Self {
-        Self { state: Mutex::default(), arrived: Condvar::new(), max }
+impl State {
+    fn len(&self) -> usize {
+        self.levels.iter().map(VecDeque::len).sum()
     }
 
-    /// Adds a request at the end, or refuses it at once.
+    /// Those at the head of a level that have waited too long go behind all others.
+    fn delay(&mut self, now: Instant) {
+        let Some((delayed, levels)) = self.levels.split_last_mut() else { return };
+        for level in levels {
+            while level.front().is_some_and(|entry| entry.delayed_from.is_some_and(|from| from <= now)) {
+                delayed.extend(level.pop_front());
+            }
+        }
+    }
+
+    /// Forms the next batch: moves it to `batch`, and drops what is dead.
+    fn form(&mut self, limits: &Limits, batch: &mut Vec<Entry>) {
+        let now = clock::now();
+        self.delay(now);
+        self.plan.form(self.levels.iter().flatten().map(Entry::waiting), limits, now);
+        let Plan { run, expired, cancelled, .. } = &self.plan;
+        let last = [run.last(), expired.last(), cancelled.last()].into_iter().flatten().max();
+        let Some(mut left) = last.map(|last| last + 1) else { return };
+        let mut at = 0;
+        for level in &mut self.levels {
+            let looked_at = left.min(level.len());
+            left -= looked_at;
+            let mut kept = 0;
+            for _ in 0..looked_at {
+                let Some(entry) = level.pop_front() else { break };
+                if run.binary_search(&at).is_ok() {
+                    batch.push(entry);
+                } else if expired.binary_search(&at).is_ok() {
+                    entry.reply.send(Err(RunError::Deadline));
+                } else if cancelled.binary_search(&at).is_err() {
+                    level.push_back(entry);
+                    kept += 1;
+                }
+                at += 1;
+            }
+            // What was passed over stands at the end now, and belongs where it was.
+            level.rotate_right(kept);
+        }
+    }
+}
+
+impl Queue {
+    /// For so many `levels` of priority, and `max` requests in all of them.
+    pub(super) fn new(limits: Limits, levels: usize, max: usize, depth: IntGauge) -> Self {
+        let levels = (0..levels.max(1) + 1).map(|_| VecDeque::new()).collect();
+        Self { state: Mutex::new(State { levels, plan: Plan::default(), closed: false }), arrived: Condvar::new(), limits, max, depth }
+    }
+
+    /// Adds a request at the end of its level, or refuses it at once.
     pub(super) fn push(&self, entry: Entry) -> Result<(), RunError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(RunError::Stopped);
         }
-        if state.entries.len() >= self.max {
+        if state.len() >= self.max {
             // Those whose caller has gone take no place from one who is there.
-            state.entries.retain(|entry| !entry.reply.is_closed());
+            for level in &mut state.levels {
+                level.retain(|entry| !entry.reply.is_closed());
+            }
         }
-        if state.entries.len() >= self.max {
-            return Err(RunError::Overloaded { waiting: state.entries.len() });
+        let waiting = state.len();
+        if waiting >= self.max {
+            return Err(RunError::Overloaded { waiting });
         }
-        state.entries.push_back(entry);
+        let last = state.levels.len() - 2;
+        let level = entry.level.min(last);
+        state.levels[level].push_back(entry);
+        self.count(&state);
         drop(state);
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// The next batch; blocks until there is one, and gives none once the queue is closed.
-    pub(super) fn pop(&self, limits: Limits) -> Option<Vec<Entry>> {
+    /// Waits until something waits; false once the queue is closed.
+    pub(super) fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.closed && state.len() == 0 {
+            self.arrived.wait(&mut state);
+        }
+        !state.closed
+    }
+
+    /// Moves the next batch to `batch`, once it has had the company that it may wait for; nothing where nothing waits any
+    /// more.
+    pub(super) fn take(&self, batch: &mut Vec<Entry>) {
         let mut state = self.state.lock();
         loop {
-            if state.closed {
-                return None;
-            }
-            let waiting: Vec<Waiting> = state.entries.iter().map(Entry::waiting).collect();
-            let plan = batch::form(&waiting, limits, clock::now());
-            let mut batch = Vec::with_capacity(plan.run.len());
-            if !(plan.run.is_empty() && plan.expired.is_empty() && plan.cancelled.is_empty()) {
-                let mut kept = VecDeque::with_capacity(state.entries.len());
-                for (at, entry) in state.entries.drain(..).enumerate() {
-                    if plan.run.contains(&at) {
-                        batch.push(entry);
-                    } else if plan.expired.contains(&at) {
-                        let _ = entry.reply.send(Err(RunError::Deadline));
-                    } else if !plan.cancelled.contains(&at) {
-                        kept.push_back(entry);
-                    }
-                }
-                state.entries = kept;
-            }
-            if !batch.is_empty() {
-                return Some(batch);
-            }
-            match plan.wait_until {
-                Some(until) => {
+            state.form(&self.limits, batch);
+            self.count(&state);
+            match state.plan.wait_until {
+                Some(until) if batch.is_empty() && !state.closed => {
                     self.arrived.wait_until(&mut state, until);
                 }
-                None => self.arrived.wait(&mut state),
+                _ => break,
             }
         }
+        if state.len() > 0 {
+            // Another thread may have slept through the call that this one was woken by.
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Takes a request back that waits still.
+    pub(super) fn withdraw(&self, run: u64) -> bool {
+        let mut state = self.state.lock();
+        let before = state.len();
+        for level in &mut state.levels {
+            level.retain(|entry| entry.run != run);
+        }
+        self.count(&state);
+        state.len() < before
     }
 
     /// Refuses what waits and what comes.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        for entry in state.entries.drain(..) {
-            let _ = entry.reply.send(Err(RunError::Stopped));
+        for entry in state.levels.iter_mut().flat_map(|level| level.drain(..)) {
+            entry.reply.send(Err(RunError::Stopped));
         }
+        self.count(&state);
         drop(state);
         self.arrived.notify_all();
+    }
+
+    fn count(&self, state: &State) {
+        self.depth.set(i64::try_from(state.len()).unwrap_or(i64::MAX));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    fn entry() -> (Entry, oneshot::Receiver<Result<Ran, RunError>>) {
-        let (reply, answer) = oneshot::channel();
-        let deadline = Deadline::after(std::time::Duration::from_secs(60));
-        (Entry { run: 1, inputs: Vec::new(), since: clock::now(), deadline, reply }, answer)
+    use tokio::sync::oneshot;
+
+    use super::super::budget::Budget;
+    use super::*;
+    use crate::runner::Ran;
+
+    type Answer = oneshot::Receiver<Result<Ran, RunError>>;
+
+    fn entry(run: u64, level: usize, class: Option<u64>) -> (Entry, Answer) {
+        let (sender, answer) = oneshot::channel();
+        let entry = Entry {
+            run,
+            inputs: Vec::new(),
+            rows: 1,
+            class,
+            level,
+            since: clock::now(),
+            deadline: Deadline::after(Duration::from_secs(60)),
+            delayed_from: None,
+            reply: Reply::new(sender, None),
+            _held: Budget::new(1).hold(0).unwrap(),
+        };
+        (entry, answer)
+    }
+
+    fn queue(max_rows: usize, levels: usize, max: usize) -> Queue {
+        let limits = Limits { max_rows, preferred: Vec::new(), max_delay: Duration::ZERO };
+        Queue::new(limits, levels, max, IntGauge::new("depth", "depth").unwrap())
+    }
+
+    fn take(queue: &Queue) -> Vec<u64> {
+        let mut batch = Vec::new();
+        queue.take(&mut batch);
+        batch.iter().map(|entry| entry.run).collect()
     }
 
     #[test]
     fn a_full_queue_refuses_but_not_for_those_who_have_gone() {
-        let queue = Queue::new(2);
-        let (first, stays) = entry();
-        let (second, goes) = entry();
+        let queue = queue(1, 0, 2);
+        let (first, _stays) = entry(1, 0, None);
+        let (second, goes) = entry(2, 0, None);
         queue.push(first).unwrap();
         queue.push(second).unwrap();
-        assert!(matches!(queue.push(entry().0), Err(RunError::Overloaded { waiting: 2 })));
+        assert!(matches!(queue.push(entry(3, 0, None).0), Err(RunError::Overloaded { waiting: 2 })));
         drop(goes);
-        let (third, _waits) = entry();
+        let (third, _waits) = entry(3, 0, None);
         queue.push(third).unwrap();
-        assert!(matches!(queue.push(entry().0), Err(RunError::Overloaded { waiting: 2 })));
-        drop(stays);
+        assert_eq!(take(&queue), [1]);
+        queue.close();
+        assert!(!queue.wait());
     }
 
     #[test]
-    fn a_closed_queue_tells_those_who_wait() {
-        let queue = Queue::new(2);
-        let (waiting, mut answer) = entry();
-        queue.push(waiting).unwrap();
-        queue.close();
-        assert!(matches!(answer.try_recv(), Ok(Err(RunError::Stopped))));
-        assert!(matches!(queue.push(entry().0), Err(RunError::Stopped)));
-        let limits = Limits { max_rows: 1, max_delay: std::time::Duration::ZERO };
-        assert!(queue.pop(limits).is_none());
+    fn priority_goes_first_and_what_was_passed_over_keeps_its_place() {
+        let queue = queue(2, 2, 10);
+        let mut answers = Vec::new();
+        for (run, level, class) in [(1, 1, 7), (2, 0, 8), (3, 1, 8), (4, 0, 9), (5, 1, 7), (6, 9, 7)] {
+            let (entry, answer) = entry(run, level, Some(class));
+            queue.push(entry).unwrap();
+            answers.push(answer);
+        }
+        assert_eq!(queue.depth.get(), 6);
+        assert_eq!(take(&queue), [2, 3]);
+        assert_eq!(take(&queue), [4]);
+        assert_eq!(take(&queue), [1, 5]);
+        assert!(queue.withdraw(6) && !queue.withdraw(6));
+        assert!(take(&queue).is_empty() && queue.depth.get() == 0);
+    }
+
+    #[test]
+    fn who_has_waited_too_long_stands_behind_all_others() {
+        let queue = queue(1, 2, 10);
+        let (mut late, _a) = entry(1, 0, None);
+        late.delayed_from = Some(clock::now());
+        let (low, _b) = entry(2, 1, None);
+        queue.push(late).unwrap();
+        queue.push(low).unwrap();
+        assert_eq!(take(&queue), [2]);
+        assert_eq!(take(&queue), [1]);
     }
 }

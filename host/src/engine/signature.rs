@@ -25,6 +25,8 @@ pub struct Port {
     pub shape: Option<Vec<i64>>,
     /// Has a value of its own, so that a request may leave it out.
     pub optional: bool,
+    /// The model's names of the extents, empty where it has none for one; a batch's axes have one name, mostly.
+    pub symbols: Vec<String>,
 }
 
 impl Signature {
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     fn port(name: &str, shape: &[i64], optional: bool) -> Port {
-        Port { name: name.to_owned(), datatype: Datatype::Fp32, shape: Some(shape.to_vec()), optional }
+        Port { name: name.to_owned(), datatype: Datatype::Fp32, shape: Some(shape.to_vec()), optional, symbols: Vec::new() }
     }
 
     fn tensor(name: &str, shape: &[i64]) -> Tensor {

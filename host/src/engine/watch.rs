@@ -17,7 +17,10 @@ pub(super) struct Watch {
 
 #[derive(Default)]
 struct State {
-    run: Option<u64>,
+    /// Something is under way.
+    busy: bool,
+    /// The requests of the run that somebody waits for still; none of a run on a caller's own thread.
+    wanted: Vec<u64>,
     until: Option<Instant>,
     ended: bool,
 }
@@ -31,9 +34,12 @@ impl Watch {
         &self.stop
     }
 
-    /// A run begins; with `until`, it is ended when it lasts longer.
-    pub(super) fn begin(&self, run: u64, until: Option<Instant>) {
-        *self.state.lock() = State { run: Some(run), until, ended: false };
+    /// A run of these requests begins; with `until`, it is ended when it lasts longer.
+    pub(super) fn begin(&self, requests: impl IntoIterator<Item = u64>, until: Option<Instant>) {
+        let mut state = self.state.lock();
+        state.wanted.clear();
+        state.wanted.extend(requests);
+        (state.busy, state.until) = (true, until);
     }
 
     /// The run is over.
@@ -42,22 +48,28 @@ impl Watch {
         if state.ended {
             self.stop.clear();
         }
-        *state = State::default();
+        state.wanted.clear();
+        (state.busy, state.until, state.ended) = (false, None, false);
     }
 
-    /// Ends that run, if it is under way here.
-    pub(super) fn end(&self, run: u64) {
-        self.end_if(|state| state.run == Some(run));
+    /// Nobody waits for that request any more: if it is under way here, and all others of its batch are as unwanted, the
+    /// run is ended.
+    pub(super) fn unwanted(&self, request: u64) {
+        self.end_if(|state| {
+            let Some(at) = state.wanted.iter().position(|wanted| *wanted == request) else { return false };
+            state.wanted.swap_remove(at);
+            state.wanted.is_empty()
+        });
     }
 
     /// Ends whatever is under way.
     pub(super) fn end_any(&self) {
-        self.end_if(|state| state.run.is_some());
+        self.end_if(|state| state.busy);
     }
 
-    fn end_if(&self, condition: impl Fn(&State) -> bool) {
+    fn end_if(&self, condition: impl Fn(&mut State) -> bool) {
         let mut state = self.state.lock();
-        if condition(&state) && !state.ended {
+        if condition(&mut state) && !state.ended {
             state.ended = true;
             self.stop.set();
         }

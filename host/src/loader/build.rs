@@ -10,6 +10,7 @@ use super::{Loader, LoaderError};
 use crate::engine::{LoadOptions, Model, Port};
 use crate::predict::{Slot, SlotParts};
 use crate::sandbox::{Limits, TensorSignature, Transform, TransformOptions};
+use crate::telemetry::metrics::EngineMetrics;
 
 impl Loader {
     /// Loads a version from the file of its artifact.
@@ -18,7 +19,8 @@ impl Loader {
             return Err(LoaderError::Runtime("container".to_owned()));
         }
         let transforms = self.transforms(tenant, manifest).await?;
-        let engine = self.load_model(artifact.to_owned(), manifest).await?;
+        let metrics = self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string());
+        let engine = self.load_model(artifact.to_owned(), manifest, metrics).await?;
         fit(&transforms, &engine)?;
         Ok(Slot::new(SlotParts {
             model: model.name.as_str().into(),
@@ -45,7 +47,7 @@ impl Loader {
         Ok(transforms)
     }
 
-    async fn load_model(&self, artifact: PathBuf, manifest: &Manifest) -> Result<Arc<Model>, LoaderError> {
+    async fn load_model(&self, artifact: PathBuf, manifest: &Manifest, metrics: EngineMetrics) -> Result<Arc<Model>, LoaderError> {
         let options = LoadOptions {
             instances: manifest.engine.instances.map(|instances| instances as usize),
             threads: manifest.engine.threads.map(|threads| threads as usize),
@@ -53,13 +55,14 @@ impl Loader {
                 Device::Cpu => None,
                 Device::Cuda { id } => Some(i32::try_from(id).unwrap_or(i32::MAX)),
             },
-            max_queue_size: manifest.batching.max_queue_size as usize,
+            batching: manifest.batching.clone(),
+            metrics,
         };
         let loader = self.clone();
-        tokio::task::spawn_blocking(move || loader.0.engine.load(&artifact, options))
+        tokio::task::spawn_blocking(move || loader.0.engine.load(&artifact, &options))
             .await
             .map_err(|error| LoaderError::Host(error.to_string()))?
-            .map_err(|error| LoaderError::Model(error.to_string()))
+            .map_err(LoaderError::from)
     }
 }
 

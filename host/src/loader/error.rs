@@ -2,6 +2,7 @@
 
 use bulkhead_registry::{ArtifactError, ManifestError, PluginRef, StoreError};
 
+use crate::engine::BackendError;
 use crate::sandbox::{Refused, SandboxError};
 
 /// Why something can't be put in place.
@@ -16,6 +17,14 @@ pub enum LoaderError {
     /// The runtime refuses the model; its own message.
     #[error("the model can't be loaded: {0}")]
     Model(String),
+    /// The manifest's `[batching]` does not fit the model.
+    #[error("the manifest does not fit the model: `/batching{pointer}`: {message}")]
+    Batching {
+        /// JSON pointer into `[batching]`.
+        pointer: String,
+        /// What was expected and what came.
+        message: String,
+    },
     /// A runtime that this version has not.
     #[error("runtime `{0}` is not there yet in this version; only `onnx` is")]
     Runtime(String),
@@ -66,4 +75,13 @@ pub enum LoaderError {
     /// The host's own fault.
     #[error("{0}")]
     Host(String),
+}
+
+impl From<BackendError> for LoaderError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Batching { pointer, message } => Self::Batching { pointer, message },
+            other => Self::Model(other.to_string()),
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl PredictError {
             },
             Self::Run(error) => match error {
                 RunError::Invalid { .. } => "invalid_input",
-                RunError::Overloaded { .. } => "overloaded",
+                RunError::Overloaded { .. } | RunError::OutOfMemory { .. } | RunError::Waited { .. } => "overloaded",
                 RunError::Deadline => "deadline_exceeded",
                 RunError::Failed(_) => "inference_failed",
                 RunError::Stopped => "not_ready",

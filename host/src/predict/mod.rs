@@ -10,6 +10,7 @@ pub use slots::{Missing, Slot, SlotParts, Slots, State, Variant};
 
 use crate::clock;
 use crate::payload::Payload;
+use crate::runner::Terms;
 use crate::sandbox::{Exchange, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::Timings;
 use crate::tensor::Tensor;
@@ -135,17 +136,18 @@ fn read_by(transforms: &[Transform], mut outputs: Payload) -> Payload {
 }
 
 async fn infer(slot: &Slot, request: &RequestInfo, payload: Payload, timings: &mut Timings) -> Result<Answer, PredictError> {
+    let mut terms = Terms::by(request.deadline);
     let (inputs, id, wanted) = match payload {
         Payload::Tensors(tensors) => (tensors, None, Vec::new()),
         Payload::Json(text) => {
             let request = tensor_json::decode(&text)?;
+            (terms.priority, terms.timeout) = (request.priority, request.timeout);
             (request.inputs, request.id, request.outputs)
         }
         Payload::Blob { content_type, .. } => return Err(PredictError::NotTensors { content_type }),
     };
-    let ran = slot.runner().run(inputs, request.deadline).await?;
-    timings.queue = ran.queue;
-    timings.inference = ran.inference;
+    let ran = slot.runner().run(inputs, terms).await?;
+    (timings.queue, timings.assembly, timings.inference, timings.split) = (ran.queue, ran.assembly, ran.inference, ran.split);
     Ok((Payload::Tensors(select(ran.outputs, &wanted)?), id))
 }
 

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// Upper bounds of the stages' histograms in seconds: from a native call to a slow model, each about 2.5 times the
 /// one before.
 const STAGE_SECONDS: [f64; 15] = [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 500e-3, 2.5, 10.0];
+
+/// Upper bounds of a run's rows.
+const BATCH_ROWS: [f64; 13] = [1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0];
 
 /// All metrics of the host.
 pub struct Metrics {
@@ -16,6 +19,9 @@ pub struct Metrics {
     stages: HistogramVec,
     plugin_failures: IntCounterVec,
     versions: IntGaugeVec,
+    batch_rows: HistogramVec,
+    queue_depth: IntGaugeVec,
+    batches_retried: IntCounterVec,
     /// Log lines of plugins that went over their bounds.
     pub plugin_log_lines_dropped: IntCounter,
 }
@@ -32,8 +38,11 @@ impl Metrics {
             &["tenant", "model", "version", "outcome"],
         )?;
         let stages = HistogramVec::new(
-            HistogramOpts::new("predict_stage_seconds", "Time of a predict request in each stage: queue, before, inference, after")
-                .buckets(STAGE_SECONDS.to_vec()),
+            HistogramOpts::new(
+                "predict_stage_seconds",
+                "Time of a predict request in each stage: before, queue, assembly (of a batch), inference, split (of a batch), after",
+            )
+            .buckets(STAGE_SECONDS.to_vec()),
             &["tenant", "model", "version", "stage"],
         )?;
         let plugin_failures = IntCounterVec::new(
@@ -44,18 +53,39 @@ impl Metrics {
             &["tenant", "plugin", "kind"],
         )?;
         let versions = IntGaugeVec::new(Opts::new("versions", "Versions of models by state: ready, unloaded, failed"), &["state"])?;
+        let version_labels = ["tenant", "model", "version"];
+        let batch_rows =
+            HistogramVec::new(HistogramOpts::new("engine_batch_rows", "Rows of each run of a model").buckets(BATCH_ROWS.to_vec()), &version_labels)?;
+        let queue_depth = IntGaugeVec::new(Opts::new("engine_queue_depth", "Requests that wait for a model"), &version_labels)?;
+        let batches_retried = IntCounterVec::new(
+            Opts::new("engine_batches_retried_total", "Batches that failed, so that their requests were run again one by one"),
+            &version_labels,
+        )?;
         let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
-        let all: [Box<dyn Collector>; 5] = [
+        let all: [Box<dyn Collector>; 8] = [
             Box::new(requests.clone()),
             Box::new(stages.clone()),
             Box::new(plugin_failures.clone()),
             Box::new(versions.clone()),
+            Box::new(batch_rows.clone()),
+            Box::new(queue_depth.clone()),
+            Box::new(batches_retried.clone()),
             Box::new(dropped.clone()),
         ];
         for collector in all {
             registry.register(collector)?;
         }
-        Ok(Self { registry, requests, stages, plugin_failures, versions, plugin_log_lines_dropped: dropped })
+        Ok(Self {
+            registry,
+            requests,
+            stages,
+            plugin_failures,
+            versions,
+            batch_rows,
+            queue_depth,
+            batches_retried,
+            plugin_log_lines_dropped: dropped,
+        })
     }
 
     /// The text that Prometheus reads.
@@ -77,9 +107,22 @@ impl Metrics {
             plugin_failures: self.plugin_failures.clone(),
             queue: stage("queue"),
             before: stage("before"),
+            assembly: stage("assembly"),
+            split: stage("split"),
             inference: stage("inference"),
             after: stage("after"),
             labels,
+        }
+    }
+
+    /// Handles for the engine's side of one version.
+    #[must_use]
+    pub fn engine(&self, tenant: &str, model: &str, version: &str) -> EngineMetrics {
+        let labels = [tenant, model, version];
+        EngineMetrics {
+            batch_rows: self.batch_rows.with_label_values(&labels),
+            queue_depth: self.queue_depth.with_label_values(&labels),
+            batches_retried: self.batches_retried.with_label_values(&labels),
         }
     }
 
@@ -91,6 +134,24 @@ impl Metrics {
     }
 }
 
+/// What counts the runs of one version of a model.
+#[derive(Clone)]
+pub struct EngineMetrics {
+    batch_rows: Histogram,
+    /// Requests that wait.
+    pub queue_depth: IntGauge,
+    /// Batches that failed and were run again one by one.
+    pub batches_retried: IntCounter,
+}
+
+impl EngineMetrics {
+    /// A run of so many rows.
+    #[expect(clippy::cast_precision_loss, reason = "a run has some thousand rows")]
+    pub fn ran(&self, rows: usize) {
+        self.batch_rows.observe(rows as f64);
+    }
+}
+
 /// Where a request's time went.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timings {
@@ -98,8 +159,12 @@ pub struct Timings {
     pub queue: Duration,
     /// In the transforms, on the way in.
     pub before: Duration,
+    /// Making one batch of several requests.
+    pub assembly: Duration,
     /// In the model.
     pub inference: Duration,
+    /// Taking the batch apart.
+    pub split: Duration,
     /// In the transforms, on the way out.
     pub after: Duration,
 }
@@ -111,6 +176,8 @@ pub struct VersionMetrics {
     plugin_failures: IntCounterVec,
     queue: Histogram,
     before: Histogram,
+    assembly: Histogram,
+    split: Histogram,
     inference: Histogram,
     after: Histogram,
     labels: [String; 3],
@@ -122,6 +189,10 @@ impl VersionMetrics {
         self.ok.inc();
         self.queue.observe(timings.queue.as_secs_f64());
         self.inference.observe(timings.inference.as_secs_f64());
+        if !timings.assembly.is_zero() {
+            self.assembly.observe(timings.assembly.as_secs_f64());
+            self.split.observe(timings.split.as_secs_f64());
+        }
         if transforms {
             self.before.observe(timings.before.as_secs_f64());
             self.after.observe(timings.after.as_secs_f64());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::section::{Problems, Section, shown};
-use super::{Batching, EngineOptions, Manifest, ManifestError, Reuse, Runtime, SandboxOptions, TransformUse};
+use super::{EngineOptions, Manifest, ManifestError, Reuse, Runtime, SandboxOptions, TransformUse};
 
 /// Every transform is a sandbox per request.
 const MAX_TRANSFORMS: usize = 8;
@@ -16,8 +16,6 @@ const MAX_TAG_VALUE_CHARS: usize = 256;
 /// Arbitrary; every header is copied into every sandbox.
 const MAX_HEADERS: usize = 16;
 const MAX_HEADER_BYTES: usize = 64;
-/// A minute: no request waits longer than that for company.
-const MAX_QUEUE_DELAY_MICROSECONDS: u64 = 60_000_000;
 
 /// Plugins are other people's code: what proves who the caller is never reaches them.
 const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -42,7 +40,7 @@ fn top(value: Value, problems: &mut Problems) -> Option<Manifest> {
     let tags = top.take("tags").map(|value| tags(value, top.problems)).unwrap_or_default();
     let git_sha = git_sha(&mut top);
     let headers = headers(&mut top);
-    let batching = top.section("batching").map(batching).unwrap_or_default();
+    let batching = top.section("batching").map(super::batching::read).unwrap_or_default();
     let sandbox = top.section("sandbox").map(sandbox).unwrap_or_default();
     let engine = top.section("engine").map(engine).unwrap_or_default();
     let container = container(&mut top, runtime);
@@ -139,19 +137,6 @@ fn header(item: &Value) -> Result<String, String> {
         return Err(format!("`{name}` proves who the caller is and is never let through to a plugin"));
     }
     Ok(name)
-}
-
-fn batching(mut section: Section<'_>) -> Batching {
-    let default = Batching::default();
-    let read = Batching {
-        max_batch_size: section.integer("max_batch_size", 0..=4096).unwrap_or(default.max_batch_size),
-        max_queue_delay_microseconds: section
-            .integer("max_queue_delay_microseconds", 0..=MAX_QUEUE_DELAY_MICROSECONDS)
-            .unwrap_or(default.max_queue_delay_microseconds),
-        max_queue_size: section.integer("max_queue_size", 1..=65_536).unwrap_or(default.max_queue_size),
-    };
-    section.finish();
-    read
 }
 
 fn sandbox(mut section: Section<'_>) -> SandboxOptions {

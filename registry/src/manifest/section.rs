@@ -105,6 +105,16 @@ impl<'a> Section<'a> {
         number
     }
 
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        match self.take(key)? {
+            Value::Bool(value) => Some(value),
+            other => {
+                self.problems.expected(&self.at(key), "`true` or `false`", &other);
+                None
+            }
+        }
+    }
+
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),

@@ -16,8 +16,16 @@ git_sha = "ABCDEF0"
 headers = ["X-Tenant-Hint", "accept"]
 [batching]
 max_batch_size = 32
+preferred_batch_size = [16, 8, 16]
 max_queue_delay_microseconds = 100
 max_queue_size = 16
+priority_levels = 3
+default_priority_level = 3
+default_timeout_microseconds = 5000
+timeout_action = "DELAY"
+allow_timeout_override = true
+axes = { state = 1, sample_rate = "none" }
+ragged = { axis = 2, pad = { input_ids = -1 }, mask = "attention_mask" }
 [sandbox]
 timeout_ms = 250
 memory_mb = 128
@@ -51,7 +59,21 @@ fn every_key_reads() {
     assert_eq!(manifest.tags["team"], "vision");
     assert_eq!(manifest.git_sha.as_deref(), Some("abcdef0"));
     assert_eq!(manifest.headers, ["x-tenant-hint", "accept"]);
-    assert_eq!(manifest.batching, Batching { max_batch_size: 32, max_queue_delay_microseconds: 100, max_queue_size: 16 });
+    let batching = Batching {
+        max_batch_size: 32,
+        preferred_batch_size: vec![8, 16],
+        max_queue_delay_microseconds: 100,
+        max_queue_size: 16,
+        priority_levels: 3,
+        default_priority_level: 3,
+        default_timeout_microseconds: 5000,
+        timeout_action: TimeoutAction::Delay,
+        allow_timeout_override: true,
+        preserve_ordering: false,
+        axes: [("state".to_owned(), BatchAxis::At(1)), ("sample_rate".to_owned(), BatchAxis::Shared)].into(),
+        ragged: Some(Ragged { axis: 2, pad: [("input_ids".to_owned(), -1)].into(), mask: "attention_mask".to_owned() }),
+    };
+    assert_eq!(manifest.batching, batching);
     assert_eq!(manifest.sandbox, SandboxOptions { timeout_ms: 250, memory_mb: 128, reuse: Reuse::Warm });
     assert_eq!(manifest.engine, EngineOptions { instances: Some(2), threads: Some(4), device: Device::Cuda { id: 0 } });
     assert_eq!(manifest.container, None);
@@ -101,7 +123,12 @@ fn toml_and_json_are_the_same_manifest() {
         "tags": {"team": "vision"},
         "git_sha": "abcdef0",
         "headers": ["x-tenant-hint", "accept"],
-        "batching": {"max_batch_size": 32, "max_queue_delay_microseconds": 100, "max_queue_size": 16},
+        "batching": {
+            "max_batch_size": 32, "preferred_batch_size": [8, 16], "max_queue_delay_microseconds": 100, "max_queue_size": 16,
+            "priority_levels": 3, "default_priority_level": 3, "default_timeout_microseconds": 5000, "timeout_action": "DELAY",
+            "allow_timeout_override": true, "preserve_ordering": false, "axes": {"state": 1, "sample_rate": "none"},
+            "ragged": {"axis": 2, "pad": {"input_ids": -1}, "mask": "attention_mask"},
+        },
         "sandbox": {"timeout_ms": 250, "memory_mb": 128, "reuse": "warm"},
         "engine": {"instances": 2, "threads": 4, "device": "cuda:0"},
     });
@@ -149,7 +176,24 @@ fn one_mistake() {
         ("runtime = 'onnx'\n[batching]\nmax_queue_size = 0", "/batching/max_queue_size", "from 1 to 65536"),
         ("runtime = 'onnx'\n[batching]\nmax_queue_size = 65537", "/batching/max_queue_size", "from 1 to 65536"),
         ("runtime = 'onnx'\n[batching]\nmax_queue_delay_microseconds = 60000001", "/batching/max_queue_delay_microseconds", "from 0 to 60000000"),
-        ("runtime = 'onnx'\n[batching]\npreserve_ordering = true", "/batching/preserve_ordering", "unknown key"),
+        ("runtime = 'onnx'\n[batching]\npreserve_ordering = 1", "/batching/preserve_ordering", "expected `true` or `false`, got `1`"),
+        (
+            "runtime = 'onnx'\n[batching]\npriority_levels = 2\npreserve_ordering = true",
+            "/batching/preserve_ordering",
+            "several priorities can't be answered in the order",
+        ),
+        ("runtime = 'onnx'\n[batching]\npriority_levels = 17", "/batching/priority_levels", "from 0 to 16"),
+        ("runtime = 'onnx'\n[batching]\ndefault_priority_level = 1", "/batching/default_priority_level", "a level of the 0 that"),
+        ("runtime = 'onnx'\n[batching]\npreferred_batch_size = [1]", "/batching/preferred_batch_size/0", "`max_batch_size`, which is 0, got `1`"),
+        ("runtime = 'onnx'\n[batching]\npreferred_batch_size = 4", "/batching/preferred_batch_size", "expected a list"),
+        ("runtime = 'onnx'\n[batching]\ntimeout_action = 'DROP'", "/batching/timeout_action", "expected `REJECT` or `DELAY`, got `DROP`"),
+        ("runtime = 'onnx'\n[batching]\ndefault_timeout_microseconds = 3600000001", "/batching/default_timeout_microseconds", "to 3600000000"),
+        ("runtime = 'onnx'\n[batching]\naxes = { x = 'last' }", "/batching/axes/x", "from 0 to 15, or `none`, got `\"last\"`"),
+        ("runtime = 'onnx'\n[batching]\naxes = { x = 16 }", "/batching/axes/x", "got `16`"),
+        ("runtime = 'onnx'\n[batching]\naxes = 1", "/batching/axes", "expected a table of at most 256 tensors, got `1`"),
+        ("runtime = 'onnx'\n[batching.ragged]\npad = { x = 0 }", "/batching/ragged/mask", "missing; expected the name of the input"),
+        ("runtime = 'onnx'\n[batching.ragged]\nmask = 'm'", "/batching/ragged/pad", "missing; expected the value to pad with"),
+        ("runtime = 'onnx'\n[batching.ragged]\nmask = 'm'\npad = { x = 0.5 }", "/batching/ragged/pad/x", "expected a whole number, got `0.5`"),
         ("runtime = 'onnx'\n[sandbox]\ntimeout_ms = 0", "/sandbox/timeout_ms", "from 1 to 600000"),
         ("runtime = 'onnx'\n[sandbox]\ntimeout_ms = 600001", "/sandbox/timeout_ms", "from 1 to 600000"),
         ("runtime = 'onnx'\n[sandbox]\nmemory_mb = 257", "/sandbox/memory_mb", "from 1 to 256"),

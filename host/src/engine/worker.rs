@@ -1,0 +1,137 @@
+//! The threads that own a model's sessions: each takes a batch when its session is free, and runs it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::backend::{Backend, BackendError};
+use super::layout::Layout;
+use super::merge::Merged;
+use super::queue::{Entry, Queue};
+use super::signature::Signature;
+use super::watch::Watch;
+use crate::clock;
+use crate::runner::{Ran, RunError};
+use crate::telemetry::metrics::EngineMetrics;
+use crate::tensor::Tensor;
+
+/// An inline run waits so long for a session before it queues instead. Arbitrary: some inline runs of others.
+const INLINE_WAIT: Duration = Duration::from_millis(1);
+
+/// What a model's callers share with its threads.
+pub(super) struct Shared {
+    pub(super) signature: Signature,
+    /// Where its rows are; none where no requests merge.
+    pub(super) layout: Option<Layout>,
+    pub(super) sessions: Vec<Mutex<Box<dyn Backend>>>,
+    pub(super) watches: Arc<[Watch]>,
+    pub(super) queue: Queue,
+    pub(super) metrics: EngineMetrics,
+}
+
+impl Shared {
+    /// A session that is free, or else the first, if it becomes so at once: other inline runs are short, but a run on
+    /// its owner's thread may last.
+    pub(super) fn any_session(&self) -> Option<(usize, MutexGuard<'_, Box<dyn Backend>>)> {
+        for (at, session) in self.sessions.iter().enumerate() {
+            if let Some(session) = session.try_lock() {
+                return Some((at, session));
+            }
+        }
+        Some((0, self.sessions[0].try_lock_for(INLINE_WAIT)?))
+    }
+
+    /// Runs batches on one session until the queue is closed.
+    pub(super) fn work(&self, at: usize) {
+        let mut batch = Vec::new();
+        let mut merged = Merged::default();
+        while self.queue.wait() {
+            // The batch is formed when the session is free: until then, more requests may join it.
+            let mut session = self.sessions[at].lock();
+            self.queue.take(&mut batch);
+            let session = &mut **session;
+            match self.layout.as_ref().filter(|_| batch.len() > 1) {
+                Some(layout) => self.together(session, &self.watches[at], layout, &mut merged, &mut batch),
+                None => self.one_by_one(session, &self.watches[at], &mut batch),
+            }
+        }
+    }
+
+    fn one_by_one(&self, session: &mut dyn Backend, watch: &Watch, batch: &mut Vec<Entry>) {
+        for entry in batch.drain(..) {
+            let start = clock::now();
+            watch.begin([entry.run], None);
+            // The caller may have gone between the queue and the watch.
+            let outputs = if entry.reply.is_closed() { Err(BackendError::Stopped) } else { session.outputs(&entry.inputs, watch.stop()) };
+            watch.finish();
+            self.metrics.ran(entry.rows);
+            entry.reply.send(answer(outputs, start - entry.since, start.elapsed()));
+        }
+    }
+
+    /// Runs all of them at once; where that fails each is run again by itself, so that it fails for its own faults only.
+    fn together(&self, session: &mut dyn Backend, watch: &Watch, layout: &Layout, merged: &mut Merged, batch: &mut Vec<Entry>) {
+        let start = clock::now();
+        let requests: Vec<(&[Tensor], usize)> = batch.iter().map(|entry| (entry.inputs.as_slice(), entry.rows)).collect();
+        let first = requests[0].0;
+        if !requests[1..].iter().all(|(inputs, _)| layout.merges(&self.signature, first, inputs)) {
+            return self.one_by_one(session, watch, batch);
+        }
+        merged.gather(layout, &self.signature, &requests);
+        let assembled = clock::now();
+        let mut split = merged.split(layout);
+        watch.begin(batch.iter().map(|entry| entry.run), None);
+        let ran = if batch.iter().all(|entry| entry.reply.is_closed()) {
+            Err(BackendError::Stopped)
+        } else {
+            session.run(merged.tensors(), watch.stop(), &mut |view| split.take(view).map_err(BackendError::Refused))
+        };
+        watch.finish();
+        self.metrics.ran(merged.rows());
+        if let Err(BackendError::Refused(error)) = &ran {
+            tracing::debug!(error, requests = batch.len(), "a batch failed and is run again one by one");
+            self.metrics.batches_retried.inc();
+            return self.one_by_one(session, watch, batch);
+        }
+        let (parts, ran_until) = split.finish();
+        let ran_until = ran_until.unwrap_or_else(clock::now);
+        let times = Times { start, assembled, ran_until, end: clock::now() };
+        for (entry, outputs) in batch.drain(..).zip(parts) {
+            entry.reply.send(match ran {
+                Ok(()) => Ok(times.of(entry.since, outputs)),
+                Err(_) => Err(RunError::Deadline),
+            });
+        }
+    }
+}
+
+/// The moments of a batch.
+#[derive(Clone, Copy)]
+struct Times {
+    start: Instant,
+    assembled: Instant,
+    ran_until: Instant,
+    end: Instant,
+}
+
+impl Times {
+    fn of(self, since: Instant, outputs: Vec<Tensor>) -> Ran {
+        Ran {
+            outputs,
+            queue: self.start - since,
+            assembly: self.assembled - self.start,
+            inference: self.ran_until - self.assembled,
+            split: self.end - self.ran_until,
+        }
+    }
+}
+
+/// The outcome of a run of one request.
+pub(super) fn answer(outputs: Result<Vec<Tensor>, BackendError>, queue: Duration, inference: Duration) -> Result<Ran, RunError> {
+    match outputs {
+        Ok(outputs) => Ok(Ran { outputs, queue, assembly: Duration::ZERO, inference, split: Duration::ZERO }),
+        Err(BackendError::Stopped) => Err(RunError::Deadline),
+        Err(error) => Err(RunError::Failed(error.to_string())),
+    }
+}
