@@ -210,7 +210,7 @@ impl VersionDocument {
 fn state_name(state: &State) -> &'static str {
     match state {
         State::Ready(_) => "ready",
-        State::Unloaded => "unloaded",
+        State::Unloaded | State::Stopped => "unloaded",
         State::Failed(_) => "failed",
     }
 }

@@ -11,6 +11,7 @@ use crate::loader::LoaderError;
 use crate::predict::{Missing, PredictError};
 use crate::runner::RunError;
 use crate::sandbox::{Refused, SandboxError};
+use crate::tensor_json::Malformed;
 
 /// A stable name of an error, with its status and meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,14 +111,24 @@ impl ApiError {
         Self::new(INTERNAL, message)
     }
 
-    /// The body, with the request id; what is the host's own fault is told to the log, and not to the caller.
-    pub(super) fn body(&self, request_id: &str) -> Vec<u8> {
-        let message = if self.code == INTERNAL {
+    /// The body as clients of the Open Inference Protocol read it: the message alone.
+    pub(super) fn plain_body(&self, request_id: &str) -> Vec<u8> {
+        serde_json::to_vec(&json!({ "error": self.told(request_id) })).unwrap_or_default()
+    }
+
+    /// What a caller is told; the host's own fault goes to the log.
+    fn told(&self, request_id: &str) -> &str {
+        if self.code == INTERNAL {
             tracing::error!(request.id = request_id, error = self.message, "a request failed by the host's own fault");
             "something went wrong in the host; its log has more under this request id"
         } else {
             &self.message
-        };
+        }
+    }
+
+    /// The body, with the request id; what is the host's own fault is told to the log, and not to the caller.
+    pub(super) fn body(&self, request_id: &str) -> Vec<u8> {
+        let message = self.told(request_id);
         let body = ErrorBody { error: ErrorDetail { code: self.code.name, message, request_id, details: self.details.as_ref() } };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -139,7 +150,7 @@ impl From<Missing> for ApiError {
         let code = match missing {
             Missing::Model(_) | Missing::Version(..) => NOT_FOUND,
             Missing::NoProduction(_) => NO_PRODUCTION,
-            Missing::Failed(..) | Missing::Unloaded(..) => NOT_READY,
+            Missing::Failed(..) | Missing::Unloaded(..) | Missing::Stopped(_) => NOT_READY,
         };
         Self::new(code, missing.to_string())
     }
@@ -157,6 +168,12 @@ impl From<PredictError> for ApiError {
             _ => return Self::new(code, error.to_string()),
         };
         Self::new(code, error.to_string()).with(details)
+    }
+}
+
+impl From<Malformed> for ApiError {
+    fn from(malformed: Malformed) -> Self {
+        PredictError::from(malformed).into()
     }
 }
 

@@ -47,7 +47,7 @@ async fn ready(State(app): State<App>) -> Response {
     for (_, model, state) in app.loader.slots().all() {
         match state {
             VersionState::Ready(_) => ready += 1,
-            VersionState::Unloaded => {}
+            VersionState::Unloaded | VersionState::Stopped => {}
             VersionState::Failed(why) => failed.push(json!({ "model": model.name.as_str(), "version": model.version.to_string(), "why": why })),
         }
     }

@@ -1,11 +1,13 @@
 //! HTTP only: decode, one call into a room, encode. The only room that knows status codes and wire types.
 
+mod call;
 mod document;
 mod error;
 mod extract;
 mod form;
 mod health;
 mod models;
+mod oip;
 mod openapi;
 mod plugins;
 mod predict;
@@ -67,6 +69,11 @@ impl Life {
     pub fn started(&self, problems: Vec<Problem>) {
         *self.problems.write() = problems;
         self.started.store(true, Ordering::Release);
+    }
+
+    /// Everything is loaded, and nobody has told the host to stop.
+    fn is_ready(&self) -> bool {
+        self.has_started() && !self.stopping.load(Ordering::Acquire)
     }
 
     fn has_started(&self) -> bool {

@@ -14,7 +14,7 @@ use tower::Service as _;
 
 use super::error::{ApiError, METHOD_NOT_ALLOWED, NOT_FOUND};
 use super::extract::Context;
-use super::{App, health, models, openapi, plugins, predict, versions};
+use super::{App, health, models, oip, openapi, plugins, predict, versions};
 use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,6 +26,7 @@ const REQUEST_ID_CHARS: usize = 128;
 pub fn public(app: App) -> Router {
     Router::new()
         .merge(predict::routes())
+        .merge(oip::rest::routes())
         .merge(plugins::routes())
         .merge(models::routes())
         .merge(versions::routes())
@@ -61,10 +62,12 @@ where
     let mut request = request.map(Body::new);
     let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_fine(id));
     let request_id: Arc<str> = given.map_or_else(mint, Arc::from);
-    request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived });
+    request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None });
+    let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);
     let mut response = router.call(request).await?;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        *response.body_mut() = Body::from(error.body(&request_id));
+        let body = if is_v2 { error.plain_body(&request_id) } else { error.body(&request_id) };
+        *response.body_mut() = Body::from(body);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }

@@ -19,16 +19,9 @@ const TRUSTED_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// 413 over the limit, by its announced length already; 400 where it breaks off.
-pub(super) async fn whole(what: &str, headers: &HeaderMap, mut body: Body, limit: u64) -> Result<Vec<u8>, ApiError> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        if !headers.contains_key(header::EXPECT) {
-            linger(body, limit).await;
-        }
-        return Err(ApiError::too_large(what, limit));
-    }
-    let expected = usize::try_from(announced.unwrap_or(0)).unwrap_or(usize::MAX).min(TRUSTED_BYTES);
-    let mut bytes = Vec::with_capacity(expected);
+pub(super) async fn whole(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Vec<u8>, ApiError> {
+    let mut body = announced(what, headers, body, limit).await?;
+    let mut bytes = Vec::with_capacity(reserved(headers));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::new(INVALID_INPUT, format!("{what} broke off: {error}")))?;
         // The other kind of frame is trailers.
@@ -43,7 +36,31 @@ pub(super) async fn whole(what: &str, headers: &HeaderMap, mut body: Body, limit
     Ok(bytes)
 }
 
-async fn linger(body: Body, limit: u64) {
+/// The body, unless it says itself that it is too large.
+///
+/// # Errors
+/// 413 over the limit.
+pub(super) async fn announced(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Body, ApiError> {
+    if length(headers).is_none_or(|length| length <= limit) {
+        return Ok(body);
+    }
+    if !headers.contains_key(header::EXPECT) {
+        linger(body, limit).await;
+    }
+    Err(ApiError::too_large(what, limit))
+}
+
+/// Bytes of memory that a body is worth reserving before it comes.
+pub(super) fn reserved(headers: &HeaderMap) -> usize {
+    usize::try_from(length(headers).unwrap_or(0)).unwrap_or(usize::MAX).min(TRUSTED_BYTES)
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads on, and throws away, what a client still sends.
+pub(super) async fn linger(body: Body, limit: u64) {
     let mut stream = body.into_data_stream();
     let mut left = limit.saturating_mul(LINGER_FACTOR);
     let discard = async {

@@ -15,6 +15,7 @@ mod order;
 mod queue;
 mod sample;
 mod signature;
+mod totals;
 mod trial;
 mod watch;
 mod worker;
@@ -28,6 +29,7 @@ use bulkhead_registry::Batching;
 pub use backend::BackendError;
 pub use model::{Merging, Model};
 pub use signature::{Port, Signature, SignatureDocument};
+pub use totals::{BatchTotal, EngineTotals};
 
 use crate::clock::Ticker;
 use crate::telemetry::metrics::EngineMetrics;
@@ -126,6 +128,7 @@ impl Engine {
         Model::start(Parts {
             backends,
             threads,
+            on_gpu: options.cuda.is_some(),
             batching: options.batching.clone(),
             metrics: options.metrics.clone(),
             budget: Arc::clone(&self.budget),

@@ -23,6 +23,7 @@ use super::layout::{Layout, Rows, Share};
 use super::order::{Order, Reply};
 use super::queue::{Entry, Queue};
 use super::signature::Signature;
+use super::totals::{Counter, EngineTotals};
 use super::trial::Trial;
 use super::watch::{Watch, Watches};
 use super::worker::{Shared, answer};
@@ -46,6 +47,8 @@ pub struct Model {
     budget: Arc<Budget>,
     ticker: Arc<Ticker>,
     threads: usize,
+    on_gpu: bool,
+    batching: Batching,
     merging: Merging,
     /// Keeps replies in order, where the manifest asks for that.
     order: Option<Arc<Order>>,
@@ -64,6 +67,7 @@ pub struct Model {
 pub(super) struct Parts {
     pub(super) backends: Vec<Box<dyn Backend>>,
     pub(super) threads: usize,
+    pub(super) on_gpu: bool,
     pub(super) batching: Batching,
     pub(super) metrics: EngineMetrics,
     pub(super) budget: Arc<Budget>,
@@ -126,7 +130,7 @@ impl QueueTerms {
 
 impl Model {
     pub(super) fn start(parts: Parts) -> Result<Arc<Self>, BackendError> {
-        let Parts { mut backends, threads, batching, metrics, budget, watches: all, ticker } = parts;
+        let Parts { mut backends, threads, on_gpu, batching, metrics, budget, watches: all, ticker } = parts;
         let signature = backends.first().map(|backend| backend.signature().clone()).unwrap_or_default();
         let watches = backends.iter().map(|backend| Ok(Watch::new(backend.stop()?))).collect::<Result<Arc<[_]>, BackendError>>()?;
         all.add(&watches);
@@ -154,7 +158,7 @@ impl Model {
         let terms = QueueTerms::new(&batching);
         let queue = Queue::new(limits, terms.levels, batching.max_queue_size as usize, metrics.queue_depth.clone());
         let sessions = backends.into_iter().map(Mutex::new).collect();
-        let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, metrics });
+        let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, metrics, counter: Counter::default() });
         let inline = learned.run.is_some_and(|run| run < INLINE_BELOW) && !batching.preserve_ordering;
         let model = Self {
             shared,
@@ -163,12 +167,14 @@ impl Model {
             budget,
             ticker,
             threads,
+            on_gpu,
             merging,
             order: batching.preserve_ordering.then(Arc::default),
             batches_pay: learned.batches_pay,
             under_way: AtomicUsize::new(0),
             inline: AtomicBool::new(inline),
             never_inline: AtomicBool::new(batching.preserve_ordering),
+            batching,
             mean_nanos: AtomicU64::new(learned.run.map_or(u64::MAX, nanos)),
             next_run: AtomicU64::new(1),
         };
@@ -180,6 +186,24 @@ impl Model {
     #[must_use]
     pub fn signature(&self) -> &Signature {
         &self.shared.signature
+    }
+
+    /// What the manifest says of batches.
+    #[must_use]
+    pub fn batching(&self) -> &Batching {
+        &self.batching
+    }
+
+    /// All runs so far.
+    #[must_use]
+    pub fn totals(&self) -> EngineTotals {
+        self.shared.counter.totals()
+    }
+
+    /// Runs on a graphics card.
+    #[must_use]
+    pub fn is_on_gpu(&self) -> bool {
+        self.on_gpu
     }
 
     /// Whether requests share runs.
@@ -254,7 +278,7 @@ impl Model {
             return Err(inputs);
         }
         self.learn(inference);
-        self.shared.metrics.ran(rows);
+        self.shared.ran(rows, Duration::ZERO, inference, Duration::ZERO);
         Ok(answer(outputs, start - arrived, inference))
     }
 

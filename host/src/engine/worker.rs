@@ -10,6 +10,7 @@ use super::layout::Layout;
 use super::merge::Merged;
 use super::queue::{Entry, Queue};
 use super::signature::Signature;
+use super::totals::Counter;
 use super::watch::Watch;
 use crate::clock;
 use crate::runner::{Ran, RunError};
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) watches: Arc<[Watch]>,
     pub(super) queue: Queue,
     pub(super) metrics: EngineMetrics,
+    pub(super) counter: Counter,
 }
 
 impl Shared {
@@ -40,6 +42,12 @@ impl Shared {
             }
         }
         Some((0, self.sessions[0].try_lock_for(INLINE_WAIT)?))
+    }
+
+    /// Counts a run.
+    pub(super) fn ran(&self, rows: usize, assembly: Duration, inference: Duration, split: Duration) {
+        self.metrics.ran(rows);
+        self.counter.ran(rows, assembly, inference, split);
     }
 
     /// Runs batches on one session until the queue is closed.
@@ -65,8 +73,9 @@ impl Shared {
             // The caller may have gone between the queue and the watch.
             let outputs = if entry.reply.is_closed() { Err(BackendError::Stopped) } else { session.outputs(&entry.inputs, watch.stop()) };
             watch.finish();
-            self.metrics.ran(entry.rows);
-            entry.reply.send(answer(outputs, start - entry.since, start.elapsed()));
+            let inference = start.elapsed();
+            self.ran(entry.rows, Duration::ZERO, inference, Duration::ZERO);
+            entry.reply.send(answer(outputs, start - entry.since, inference));
         }
     }
 
@@ -88,7 +97,6 @@ impl Shared {
             session.run(merged.tensors(), watch.stop(), &mut |view| split.take(view).map_err(BackendError::Refused))
         };
         watch.finish();
-        self.metrics.ran(merged.rows());
         if let Err(BackendError::Refused(error)) = &ran {
             tracing::debug!(error, requests = batch.len(), "a batch failed and is run again one by one");
             self.metrics.batches_retried.inc();
@@ -97,6 +105,7 @@ impl Shared {
         let (parts, ran_until) = split.finish();
         let ran_until = ran_until.unwrap_or_else(clock::now);
         let times = Times { start, assembled, ran_until, end: clock::now() };
+        self.ran(merged.rows(), assembled - start, ran_until - assembled, times.end - ran_until);
         for (entry, outputs) in batch.drain(..).zip(parts) {
             entry.reply.send(match ran {
                 Ok(()) => Ok(times.of(entry.since, outputs)),

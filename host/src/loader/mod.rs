@@ -93,7 +93,7 @@ impl Loader {
         let count = |wanted: fn(&State) -> bool| all.iter().filter(|(_, _, state)| wanted(state)).count();
         self.0.metrics.set_versions(
             count(|state| matches!(state, State::Ready(_))),
-            count(|state| matches!(state, State::Unloaded)),
+            count(|state| matches!(state, State::Unloaded | State::Stopped)),
             count(|state| matches!(state, State::Failed(_))),
         );
     }

@@ -149,6 +149,47 @@ impl Loader {
         self.load_if_needed(tenant, model).await
     }
 
+    /// Takes all versions of a model out of memory, once their requests are answered; true where there are any. They stay
+    /// out until [`Loader::load_again`], or the next start.
+    pub async fn unload(&self, tenant: &TenantId, name: &ModelName) -> bool {
+        let _turn = self.turn(tenant, name.as_str()).await;
+        let versions = self.versions_of(tenant, name);
+        for (model, state) in &versions {
+            if matches!(state, State::Ready(_) | State::Unloaded)
+                && let Some(slot) = self.slots().set(tenant, model, State::Stopped)
+            {
+                self.retire(slot);
+            }
+        }
+        self.count_versions();
+        !versions.is_empty()
+    }
+
+    /// Puts a model that was unloaded, or could not be loaded, back; true where there is one.
+    ///
+    /// # Errors
+    /// See [`LoaderError`].
+    pub async fn load_again(&self, tenant: &TenantId, name: &ModelName) -> Result<bool, LoaderError> {
+        let _turn = self.turn(tenant, name.as_str()).await;
+        let versions = self.versions_of(tenant, name);
+        for (model, state) in &versions {
+            let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
+            match (state, record.stage) {
+                (State::Ready(_) | State::Unloaded, _) => {}
+                // Those are loaded when they are asked for.
+                (State::Stopped, Stage::Archived) => drop(self.slots().set(tenant, model, State::Unloaded)),
+                _ => self.load_if_needed(tenant, model).await?,
+            }
+        }
+        self.count_versions();
+        Ok(!versions.is_empty())
+    }
+
+    fn versions_of(&self, tenant: &TenantId, name: &ModelName) -> Vec<(ModelRef, State)> {
+        let all = self.slots().all().into_iter();
+        all.filter(|(owner, model, _)| owner == tenant && model.name == *name).map(|(_, model, state)| (model, state)).collect()
+    }
+
     async fn load_if_needed(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
         if matches!(self.slots().state(tenant, model), Some(State::Ready(_))) {
             return Ok(());

@@ -3,7 +3,7 @@
 mod error;
 mod slots;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use error::PredictError;
 pub use slots::{Missing, Slot, SlotParts, Slots, State, Variant};
@@ -14,14 +14,33 @@ use crate::runner::Terms;
 use crate::sandbox::{Exchange, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::Timings;
 use crate::tensor::Tensor;
-use crate::tensor_json;
+use crate::tensor_json::{self, Malformed};
+
+/// What a request asks of a version.
+#[derive(Debug)]
+pub struct Ask {
+    /// The body.
+    pub payload: Payload,
+    /// Names of the outputs that are wanted; empty for all.
+    pub outputs: Vec<String>,
+    /// Level of priority, counted from 1; 0 for what the manifest says.
+    pub priority: u64,
+    /// How long it may wait for the model at most.
+    pub timeout: Option<Duration>,
+}
+
+impl From<Payload> for Ask {
+    fn from(payload: Payload) -> Self {
+        Self { payload, outputs: Vec::new(), priority: 0, timeout: None }
+    }
+}
 
 /// What came out.
 #[derive(Debug)]
 pub struct Reply {
     /// The answer.
     pub payload: Payload,
-    /// The id that a tensor request brought, to be echoed.
+    /// The id that a tensor request brought as JSON, to be echoed.
     pub id: Option<String>,
     /// Where the time went.
     pub timings: Timings,
@@ -31,11 +50,12 @@ pub struct Reply {
 ///
 /// # Errors
 /// See [`PredictError`].
-pub async fn run(slot: &Slot, request: &RequestInfo, payload: Payload) -> Result<Reply, PredictError> {
+pub async fn run(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
     let mut timings = Timings::default();
+    let began = clock::now();
     let outcome = match slot.transforms() {
-        [] => infer(slot, request, payload, &mut timings).await,
-        transforms => decorated(slot, transforms, request, payload, &mut timings).await,
+        [] => infer(slot, request, ask, &mut timings).await,
+        transforms => decorated(slot, transforms, request, ask, &mut timings).await,
     };
     match outcome {
         Ok((payload, id)) => {
@@ -47,7 +67,7 @@ pub async fn run(slot: &Slot, request: &RequestInfo, payload: Payload) -> Result
                 slot.metrics().plugin_failed(plugin, source.label());
                 log_failure(request, plugin, source);
             }
-            slot.metrics().failed(error.code());
+            slot.metrics().failed(error.code(), began.elapsed());
             Err(error)
         }
     }
@@ -68,18 +88,13 @@ fn log_failure(request: &RequestInfo, plugin: &str, source: &SandboxError) {
 
 type Answer = (Payload, Option<String>);
 
-async fn decorated(
-    slot: &Slot,
-    transforms: &[Transform],
-    request: &RequestInfo,
-    payload: Payload,
-    timings: &mut Timings,
-) -> Result<Answer, PredictError> {
+async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Answer, PredictError> {
     let start = clock::now();
     let busy = |source| PredictError::plugin(&transforms[0], source);
     let Some(places) = Transform::places(transforms, request.deadline).await.map_err(busy)? else {
-        return infer(slot, request, payload, timings).await;
+        return infer(slot, request, ask, timings).await;
     };
+    let Ask { payload, outputs: wanted, priority, timeout } = ask;
     let mut open: Vec<Option<Exchange<'_>>> = Vec::with_capacity(transforms.len());
     let mut step = Step::Proceed(payload);
     for transform in transforms {
@@ -101,7 +116,8 @@ async fn decorated(
     // Where a transform answered, it and those further in have no say on the way out.
     let (mut payload, id, outer) = match step {
         Step::Proceed(payload) => {
-            let (payload, id) = infer(slot, request, payload, timings).await?;
+            let ask = Ask { payload, outputs: Vec::new(), priority, timeout };
+            let (payload, id) = infer(slot, request, ask, timings).await?;
             (read_by(transforms, payload), id, open.len())
         }
         Step::Answer(payload) => (payload, None, open.len() - 1),
@@ -121,6 +137,9 @@ async fn decorated(
         .map_err(failed)?;
     }
     timings.after = start.elapsed();
+    if let Payload::Tensors(outputs) = payload {
+        payload = Payload::Tensors(select(outputs, &wanted)?);
+    }
     Ok((payload, id))
 }
 
@@ -135,14 +154,21 @@ fn read_by(transforms: &[Transform], mut outputs: Payload) -> Payload {
     outputs
 }
 
-async fn infer(slot: &Slot, request: &RequestInfo, payload: Payload, timings: &mut Timings) -> Result<Answer, PredictError> {
-    let mut terms = Terms::by(request.deadline);
-    let (inputs, id, wanted) = match payload {
-        Payload::Tensors(tensors) => (tensors, None, Vec::new()),
+async fn infer(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Answer, PredictError> {
+    let Ask { payload, outputs: mut wanted, priority, timeout } = ask;
+    let mut terms = Terms { deadline: request.deadline, priority, timeout };
+    let (inputs, id) = match payload {
+        Payload::Tensors(tensors) => (tensors, None),
         Payload::Json(text) => {
             let request = tensor_json::decode(&text)?;
+            if let Some((at, _)) = request.follow.first() {
+                let pointer = format!("/inputs/{at}/parameters/binary_data_size");
+                let message = "nothing follows the JSON here: binary tensors go to `/v2/models/{name}/infer`".to_owned();
+                return Err(Malformed { pointer, message }.into());
+            }
             (terms.priority, terms.timeout) = (request.priority, request.timeout);
-            (request.inputs, request.id, request.outputs)
+            wanted.extend(request.outputs.into_iter().map(|output| output.name));
+            (request.inputs, request.id)
         }
         Payload::Blob { content_type, .. } => return Err(PredictError::NotTensors { content_type }),
     };
@@ -169,6 +195,6 @@ fn select(mut outputs: Vec<Tensor>, wanted: &[String]) -> Result<Vec<Tensor>, Pr
 
 /// The moment at which a request came, and by when it must be answered.
 #[must_use]
-pub fn deadline(limit: std::time::Duration, arrived: Instant) -> clock::Deadline {
+pub fn deadline(limit: Duration, arrived: Instant) -> clock::Deadline {
     clock::Deadline::at(arrived + limit)
 }

@@ -89,6 +89,8 @@ pub enum State {
     Ready(Arc<Slot>),
     /// Archived, and not in memory: loaded when it is asked for by its number.
     Unloaded,
+    /// Taken out of memory because somebody asked for that: answers again once it is loaded.
+    Stopped,
     /// Could not be loaded.
     Failed(String),
 }
@@ -128,6 +130,9 @@ pub enum Missing {
     /// Could not be loaded.
     #[error("version `{1}` of model `{0}` could not be loaded: {2}")]
     Failed(String, String, String),
+    /// Somebody took it out of memory.
+    #[error("model `{0}` was unloaded: load it again by POST /v2/repository/models/{0}/load")]
+    Stopped(String),
     /// Has to be loaded first.
     #[error("version `{1}` of model `{0}` is not in memory; try again in a moment")]
     Unloaded(String, String),
@@ -171,6 +176,7 @@ impl Slots {
         };
         match state {
             Some(State::Ready(slot)) => Ok((Arc::clone(slot), variant)),
+            Some(State::Stopped) => Err(Missing::Stopped(model.to_owned())),
             Some(State::Unloaded) => Err(Missing::Unloaded(model.to_owned(), version.to_owned())),
             Some(State::Failed(why)) => Err(Missing::Failed(model.to_owned(), version.to_owned(), why.clone())),
             None => Err(Missing::Version(model.to_owned(), version.to_owned())),

@@ -1,5 +1,6 @@
 //! All metrics, with their labels. Rooms get handles; nobody writes a metric's name elsewhere.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -111,6 +112,8 @@ impl Metrics {
             split: stage("split"),
             inference: stage("inference"),
             after: stage("after"),
+            failures: AtomicU64::new(0),
+            failure_nanos: AtomicU64::new(0),
             labels,
         }
     }
@@ -169,6 +172,36 @@ pub struct Timings {
     pub after: Duration,
 }
 
+/// How often something happened, and how long it took in all.
+#[derive(Debug, Clone, Copy)]
+pub struct Total {
+    /// How often.
+    pub count: u64,
+    /// In all.
+    pub seconds: f64,
+}
+
+/// What became of all requests of a version.
+#[derive(Debug, Clone, Copy)]
+pub struct Totals {
+    /// Answers.
+    pub answered: u64,
+    /// Requests without one.
+    pub failed: Total,
+    /// See [`Timings`].
+    pub queue: Total,
+    /// See [`Timings`].
+    pub before: Total,
+    /// See [`Timings`].
+    pub assembly: Total,
+    /// See [`Timings`].
+    pub inference: Total,
+    /// See [`Timings`].
+    pub split: Total,
+    /// See [`Timings`].
+    pub after: Total,
+}
+
 /// The metrics of one version of a model.
 pub struct VersionMetrics {
     ok: IntCounter,
@@ -180,6 +213,8 @@ pub struct VersionMetrics {
     split: Histogram,
     inference: Histogram,
     after: Histogram,
+    failures: AtomicU64,
+    failure_nanos: AtomicU64,
     labels: [String; 3],
 }
 
@@ -199,8 +234,10 @@ impl VersionMetrics {
         }
     }
 
-    /// A request was not answered; `code` is the error's.
-    pub fn failed(&self, code: &str) {
+    /// A request was not answered after so long; `code` is the error's.
+    pub fn failed(&self, code: &str, after: Duration) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failure_nanos.fetch_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let [tenant, model, version] = &self.labels;
         self.requests.with_label_values(&[tenant, model, version, code]).inc();
     }
@@ -208,6 +245,25 @@ impl VersionMetrics {
     /// A plugin did not answer.
     pub fn plugin_failed(&self, plugin: &str, kind: &str) {
         self.plugin_failures.with_label_values(&[&self.labels[0], plugin, kind]).inc();
+    }
+
+    /// What became of all requests so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let of = |histogram: &Histogram| Total { count: histogram.get_sample_count(), seconds: histogram.get_sample_sum() };
+        Totals {
+            answered: self.ok.get(),
+            failed: Total {
+                count: self.failures.load(Ordering::Relaxed),
+                seconds: Duration::from_nanos(self.failure_nanos.load(Ordering::Relaxed)).as_secs_f64(),
+            },
+            queue: of(&self.queue),
+            before: of(&self.before),
+            assembly: of(&self.assembly),
+            inference: of(&self.inference),
+            split: of(&self.split),
+            after: of(&self.after),
+        }
     }
 
     /// Requests answered so far.

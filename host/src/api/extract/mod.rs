@@ -19,6 +19,8 @@ pub(in crate::api) struct Context {
     pub(in crate::api) request_id: Arc<str>,
     /// When the head of the request was read.
     pub(in crate::api) arrived: Instant,
+    /// When the caller stops waiting, where it says so.
+    pub(in crate::api) deadline: Option<Instant>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Context {
@@ -60,6 +62,17 @@ async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, sta
     let Path(path) =
         Path::<T>::from_request_parts(parts, state).await.map_err(|error: PathRejection| ApiError::new(INVALID_INPUT, error.body_text()))?;
     Ok(path)
+}
+
+/// Parameters of the path as they are.
+pub(in crate::api) struct Captured<T>(pub(in crate::api) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Captured<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        path(parts, state).await.map(Self)
+    }
 }
 
 /// Made of the parameters of a path.

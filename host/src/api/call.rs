@@ -1,0 +1,130 @@
+//! What every way to a prediction has in common, whatever the protocol: a place among the requests under way, the version
+//! that answers, the deadline, and the call into `predict/`.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use bulkhead_registry::{ModelName, ModelRef, TenantId};
+
+use super::App;
+use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLOADED};
+use super::extract::{Context, FromPath as _, RawVersion};
+use crate::clock::Deadline;
+use crate::loader::LoaderError;
+use crate::predict::{self, Ask, Missing, Reply, Slot, Variant};
+use crate::sandbox::RequestInfo;
+use crate::telemetry::metrics::Timings;
+
+const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
+const VERSION: HeaderName = HeaderName::from_static("x-bulkhead-version");
+const VARIANT: HeaderName = HeaderName::from_static("x-bulkhead-variant");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Which model is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) model: &'a str,
+    /// None for the one in production.
+    pub(super) version: Option<&'a str>,
+}
+
+/// An answer, who gave it, and what else the request said.
+pub(super) struct Called<T> {
+    pub(super) slot: Arc<Slot>,
+    pub(super) variant: Variant,
+    pub(super) reply: Reply,
+    pub(super) said: T,
+}
+
+/// Finds the version, reads the request, and runs it.
+pub(super) async fn call<T>(
+    app: &App,
+    target: Target<'_>,
+    context: &Context,
+    headers: &HeaderMap,
+    read: impl AsyncFnOnce(&Slot) -> Result<(Ask, T), ApiError>,
+) -> Result<Called<T>, ApiError> {
+    let _place = app.in_flight.try_acquire().map_err(|_| {
+        ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight))
+    })?;
+    let mut deadline = predict::deadline(app.http.request_timeout, context.arrived);
+    if let Some(sooner) = context.deadline {
+        deadline = deadline.or_sooner(Deadline::at(sooner));
+    }
+    // A sender that stalls holds its place no longer than one whose model is slow.
+    let read = async {
+        let (slot, variant) = pick(app, target).await?;
+        let (ask, said) = read(&slot).await?;
+        Ok::<_, ApiError>((slot, variant, ask, said))
+    };
+    let too_late = |_| ApiError::new(DEADLINE_EXCEEDED, "the request was not there in whole, or its version not in memory, in time");
+    let (slot, variant, ask, said) = tokio::time::timeout_at(deadline.moment().into(), read).await.map_err(too_late)??;
+    let request = RequestInfo {
+        id: Arc::clone(&context.request_id),
+        model: slot.model().clone(),
+        version: slot.version().clone(),
+        headers: let_through(&slot, headers),
+        deadline,
+    };
+    let reply = predict::run(&slot, &request, ask).await?;
+    Ok(Called { slot, variant, reply, said })
+}
+
+/// The version that answers; an archived one that is asked for by its number is loaded first.
+async fn pick(app: &App, Target { tenant, model: name, version }: Target<'_>) -> Result<(Arc<Slot>, Variant), ApiError> {
+    match app.loader.slots().pick(tenant.as_str(), name, version) {
+        Err(Missing::Unloaded(name, version)) => {
+            let model = ModelRef::from_path(RawVersion::new(&name, &version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
+            match app.loader.wake(tenant, &model).await {
+                Err(error @ LoaderError::NotFound(_)) => return Err(error.into()),
+                Err(error) => return Err(ApiError::new(NOT_READY, format!("version `{version}` of model `{name}` could not be loaded: {error}"))),
+                Ok(()) => {}
+            }
+            Ok(app.loader.slots().pick(tenant.as_str(), ModelName::as_str(&model.name), Some(&version))?)
+        }
+        // What is not there yet may still be on its way.
+        Err(missing @ (Missing::Model(_) | Missing::Version(..))) if !app.life.has_started() => {
+            Err(ApiError::new(NOT_READY, format!("{missing}, so far: the host is starting")))
+        }
+        other => Ok(other?),
+    }
+}
+
+fn let_through(slot: &Slot, headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut passed = Vec::new();
+    for name in slot.headers() {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        passed.extend(values.map(|value| (name.clone(), value.to_owned())));
+    }
+    passed
+}
+
+/// Adds the headers that say which version answered, and where the time went.
+pub(super) fn say_who_answered(headers: &mut HeaderMap, slot: &Slot, variant: Variant, timings: Timings) {
+    // Those below, the type of the body and the request's id, so that the map grows once.
+    headers.reserve(6);
+    // Names and versions have a syntax that fits into headers.
+    headers.insert(MODEL, HeaderValue::from_str(slot.model()).unwrap_or(HeaderValue::from_static("")));
+    headers.insert(VERSION, HeaderValue::from_str(slot.version()).unwrap_or(HeaderValue::from_static("")));
+    headers.insert(VARIANT, HeaderValue::from_static(variant.name()));
+    headers.insert(SERVER_TIMING, server_timing(timings));
+}
+
+/// Where the time went, in milliseconds, by the names of the metrics' stages.
+fn server_timing(timings: Timings) -> HeaderValue {
+    let mut text = String::with_capacity(96);
+    for (name, time) in [("queue", timings.queue), ("before", timings.before), ("inference", timings.inference), ("after", timings.after)] {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        text.push_str(name);
+        text.push_str(";dur=");
+        text.push_str(itoa::Buffer::new().format(micros / 1000));
+        text.push('.');
+        let thousandths = itoa::Buffer::new().format(1000 + micros % 1000).to_owned();
+        text.push_str(&thousandths[1..]);
+    }
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}

@@ -1,0 +1,50 @@
+//! `POST /v2/models/{name}/infer`.
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+use axum::{Router, routing};
+
+use super::body;
+use super::model::Which;
+use super::response;
+use crate::api::App;
+use crate::api::call::{self, Called, Target};
+use crate::api::error::ApiError;
+use crate::api::extract::{Caller, Captured, Context};
+use crate::api::oip::ask;
+use crate::predict::Slot;
+use crate::tensor_json::Wanted;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/v2/models/{name}/infer", routing::post(infer)).route("/v2/models/{name}/versions/{version}/infer", routing::post(infer))
+}
+
+/// What a request says beside its inputs.
+pub(super) struct Said {
+    /// Echoed.
+    pub(super) id: Option<String>,
+    /// The outputs that are asked for; empty for all.
+    pub(super) outputs: Vec<Wanted>,
+    /// Outputs that don't say otherwise go as bytes.
+    pub(super) binary_outputs: bool,
+}
+
+async fn infer(
+    State(app): State<App>,
+    caller: Caller,
+    context: Context,
+    Captured(which): Captured<Which>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let version = which.version();
+    let target = Target { tenant: &caller.tenant, model: &which.name, version: version.as_deref() };
+    let read = async |slot: &Slot| body::read(slot, &headers, body, app.http.max_body_bytes).await;
+    let Called { slot, variant, reply, said } = call::call(&app, target, &context, &headers, read).await?;
+    let timings = reply.timings;
+    let outputs = ask::outputs(reply.payload)?;
+    let mut response = response::response(&slot, &said, outputs, &headers).await?;
+    call::say_who_answered(response.headers_mut(), &slot, variant, timings);
+    Ok(response)
+}

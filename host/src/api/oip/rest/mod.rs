@@ -1,0 +1,17 @@
+//! The protocol over HTTP: `/v2`.
+
+mod body;
+mod infer;
+mod inflate;
+mod model;
+mod repository;
+mod response;
+mod server;
+
+use axum::Router;
+
+use crate::api::App;
+
+pub(in crate::api) fn routes() -> Router<App> {
+    Router::new().merge(server::routes()).merge(model::routes()).merge(infer::routes()).merge(repository::routes())
+}

@@ -1,0 +1,135 @@
+//! One model: what it takes and gives, whether it is ready, its configuration and statistics.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing};
+use serde_json::{Map, Value, json};
+
+use crate::api::App;
+use crate::api::error::ApiError;
+use crate::api::extract::{Caller, Captured};
+use crate::api::oip::config;
+use crate::api::oip::face::{Face, FacePort};
+use crate::api::oip::stats::{Duration, Stats};
+use crate::api::oip::version;
+use crate::predict::{Missing, Slot, State as VersionState};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v2/models/{name}", routing::get(metadata))
+        .route("/v2/models/{name}/versions/{version}", routing::get(metadata))
+        .route("/v2/models/{name}/ready", routing::get(ready))
+        .route("/v2/models/{name}/versions/{version}/ready", routing::get(ready))
+        .route("/v2/models/{name}/config", routing::get(configuration))
+        .route("/v2/models/{name}/versions/{version}/config", routing::get(configuration))
+        .route("/v2/models/stats", routing::get(all_stats))
+        .route("/v2/models/{name}/stats", routing::get(stats))
+        .route("/v2/models/{name}/versions/{version}/stats", routing::get(stats))
+}
+
+/// A model, and perhaps one version of it.
+#[derive(serde::Deserialize)]
+pub(super) struct Which {
+    pub(super) name: String,
+    pub(super) version: Option<String>,
+}
+
+impl Which {
+    pub(super) fn version(&self) -> Option<std::borrow::Cow<'_, str>> {
+        self.version.as_deref().map(version)
+    }
+}
+
+fn pick(app: &App, caller: &Caller, which: &Which) -> Result<Arc<Slot>, Missing> {
+    app.loader.slots().pick(caller.tenant.as_str(), &which.name, which.version().as_deref()).map(|(slot, _)| slot)
+}
+
+async fn metadata(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
+    let slot = pick(&app, &caller, &which)?;
+    let face = Face::of(&slot);
+    let mut versions: Vec<String> = (app.loader.slots().all().into_iter())
+        .filter(|(tenant, model, state)| *tenant == caller.tenant && model.name.as_str() == which.name && matches!(state, VersionState::Ready(_)))
+        .map(|(_, model, _)| model.version.to_string())
+        .collect();
+    versions.sort();
+    Ok(Json(json!({
+        "name": &**slot.model(),
+        "versions": versions,
+        "platform": face.platform,
+        "inputs": face.inputs.iter().map(port).collect::<Vec<_>>(),
+        "outputs": face.outputs.iter().map(port).collect::<Vec<_>>(),
+    })))
+}
+
+fn port(port: &FacePort) -> Value {
+    let mut document = json!({ "name": port.name, "datatype": port.datatype.name(), "shape": port.shape });
+    let mut parameters = Map::new();
+    if !port.content_types.is_empty() {
+        parameters.insert("content_type".to_owned(), port.content_types.join(", ").into());
+    }
+    if port.optional {
+        parameters.insert("optional".to_owned(), true.into());
+    }
+    if !parameters.is_empty() {
+        document["parameters"] = Value::Object(parameters);
+    }
+    document
+}
+
+async fn ready(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Response, ApiError> {
+    let ready = match pick(&app, &caller, &which) {
+        Ok(_) => true,
+        Err(missing @ (Missing::Model(_) | Missing::Version(..))) => return Err(missing.into()),
+        Err(_) => false,
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(json!({ "name": which.name, "ready": ready }))).into_response())
+}
+
+async fn configuration(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(config::document(&*pick(&app, &caller, &which)?)))
+}
+
+async fn stats(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*pick(&app, &caller, &which)?))] })))
+}
+
+async fn all_stats(State(app): State<App>, caller: Caller) -> Json<Value> {
+    let all = app.loader.slots().all().into_iter().filter(|(tenant, ..)| *tenant == caller.tenant);
+    let stats: Vec<Value> = all
+        .filter_map(|(_, _, state)| match state {
+            VersionState::Ready(slot) => Some(document(&Stats::of(&slot))),
+            _ => None,
+        })
+        .collect();
+    Json(json!({ "model_stats": stats }))
+}
+
+fn document(stats: &Stats) -> Value {
+    let duration = |duration: Duration| json!({ "count": duration.count, "ns": duration.ns });
+    let inference: Map<String, Value> = stats.inference.iter().map(|(name, total)| ((*name).to_owned(), duration(*total))).collect();
+    let batches: Vec<Value> = (stats.batches.iter())
+        .map(|batch| {
+            json!({
+                "batch_size": batch.batch_size,
+                "compute_input": duration(batch.compute_input),
+                "compute_infer": duration(batch.compute_infer),
+                "compute_output": duration(batch.compute_output),
+            })
+        })
+        .collect();
+    json!({
+        "name": stats.name,
+        "version": stats.version,
+        "last_inference": stats.last_inference,
+        "inference_count": stats.inference_count,
+        "execution_count": stats.execution_count,
+        "inference_stats": inference,
+        "response_stats": {},
+        "batch_stats": batches,
+        "memory_usage": [],
+    })
+}

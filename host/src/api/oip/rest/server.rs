@@ -1,0 +1,43 @@
+//! The server as a whole: what it is, and whether it is ready.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing};
+use serde_json::{Value, json};
+
+use crate::api::App;
+use crate::api::extract::Caller;
+use crate::api::oip::{EXTENSIONS, SERVER};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v2", routing::get(metadata))
+        .route("/v2/", routing::get(metadata))
+        .route("/v2/health/live", routing::get(live))
+        .route("/v2/health/ready", routing::get(ready))
+        .route("/v2/models", routing::get(models))
+}
+
+async fn metadata() -> Json<Value> {
+    Json(json!({ "name": SERVER, "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS }))
+}
+
+async fn live() -> Json<Value> {
+    Json(json!({ "live": true }))
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    let ready = app.life.is_ready();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready }))).into_response()
+}
+
+/// As KServe lists them.
+async fn models(State(app): State<App>, caller: Caller) -> Json<Value> {
+    let mut names: Vec<String> =
+        app.loader.slots().all().into_iter().filter(|(tenant, ..)| *tenant == caller.tenant).map(|(_, model, _)| model.name.to_string()).collect();
+    names.sort();
+    names.dedup();
+    Json(json!({ "models": names }))
+}

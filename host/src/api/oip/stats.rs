@@ -1,0 +1,82 @@
+//! What became of a version's requests, by Triton's names.
+
+use crate::engine::BatchTotal;
+use crate::predict::Slot;
+use crate::telemetry::metrics::Total;
+
+/// How often something happened, and how long it took in all.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Duration {
+    pub(super) count: u64,
+    pub(super) ns: u64,
+}
+
+/// Of one version.
+pub(super) struct Stats {
+    pub(super) name: String,
+    pub(super) version: String,
+    /// Milliseconds since the epoch; 0 where there was none.
+    pub(super) last_inference: u64,
+    /// Rows.
+    pub(super) inference_count: u64,
+    /// Runs; rows divided by runs is the mean batch.
+    pub(super) execution_count: u64,
+    /// `success`, `fail`, `queue`, `compute_input`, `compute_infer`, `compute_output`, `cache_hit` and `cache_miss`.
+    pub(super) inference: [(&'static str, Duration); 8],
+    /// By the rows of the run.
+    pub(super) batches: Vec<Batch>,
+}
+
+/// Runs of so many rows.
+pub(super) struct Batch {
+    pub(super) batch_size: u64,
+    pub(super) compute_input: Duration,
+    pub(super) compute_infer: Duration,
+    pub(super) compute_output: Duration,
+}
+
+impl Stats {
+    pub(super) fn of(slot: &Slot) -> Self {
+        let totals = slot.metrics().totals();
+        let sum = |count: u64, parts: &[Total]| Duration { count, ns: parts.iter().map(|part| nanos(part.seconds)).sum() };
+        let compute_input = sum(totals.inference.count, &[totals.before, totals.assembly]);
+        let compute_output = sum(totals.inference.count, &[totals.after, totals.split]);
+        let whole = [totals.queue, totals.before, totals.assembly, totals.inference, totals.split, totals.after];
+        let engine = slot.engine().totals();
+        Self {
+            name: slot.model().to_string(),
+            version: slot.version().to_string(),
+            last_inference: engine.last_ms,
+            inference_count: engine.batches.iter().map(|batch| batch.rows * batch.runs).sum(),
+            execution_count: engine.batches.iter().map(|batch| batch.runs).sum(),
+            inference: [
+                ("success", sum(totals.answered, &whole)),
+                ("fail", sum(totals.failed.count, &[totals.failed])),
+                ("queue", sum(totals.queue.count, &[totals.queue])),
+                ("compute_input", compute_input),
+                ("compute_infer", sum(totals.inference.count, &[totals.inference])),
+                ("compute_output", compute_output),
+                ("cache_hit", Duration::default()),
+                ("cache_miss", Duration::default()),
+            ],
+            batches: engine.batches.iter().map(Batch::from).collect(),
+        }
+    }
+}
+
+impl From<&BatchTotal> for Batch {
+    fn from(total: &BatchTotal) -> Self {
+        let of = |ns: u64| Duration { count: total.runs, ns };
+        Self {
+            batch_size: total.rows,
+            compute_input: of(total.assembly_ns),
+            compute_infer: of(total.inference_ns),
+            compute_output: of(total.split_ns),
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times are positive, and less than centuries")]
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}

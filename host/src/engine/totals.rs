@@ -1,0 +1,89 @@
+//! How many runs of how many rows there were, and what they took.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock;
+
+/// Runs of one number of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchTotal {
+    /// Of each run.
+    pub rows: u64,
+    /// How many.
+    pub runs: u64,
+    /// Making batches of requests.
+    pub assembly_ns: u64,
+    /// The runs.
+    pub inference_ns: u64,
+    /// Taking batches apart.
+    pub split_ns: u64,
+}
+
+/// All runs of a model since it was loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineTotals {
+    /// When the last run ended, in milliseconds since the epoch; 0 where there was none.
+    pub last_ms: u64,
+    /// By rows, rising.
+    pub batches: Vec<BatchTotal>,
+}
+
+/// Counts them. Its lock is held for some tens of nanoseconds once a run, which is microseconds at least.
+#[derive(Default)]
+pub(super) struct Counter(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    last_ms: u64,
+    batches: BTreeMap<usize, BatchTotal>,
+}
+
+/// Different numbers of rows that are told apart: callers choose them.
+const SIZES: usize = 4096;
+
+impl Counter {
+    pub(super) fn ran(&self, rows: usize, assembly: Duration, inference: Duration, split: Duration) {
+        let last_ms = u64::try_from(clock::unix_ms()).unwrap_or(0);
+        let mut state = self.0.lock();
+        state.last_ms = last_ms;
+        if state.batches.len() >= SIZES && !state.batches.contains_key(&rows) {
+            return;
+        }
+        let new = BatchTotal { rows: rows as u64, runs: 0, assembly_ns: 0, inference_ns: 0, split_ns: 0 };
+        let total = state.batches.entry(rows).or_insert(new);
+        total.runs += 1;
+        total.assembly_ns += nanos(assembly);
+        total.inference_ns += nanos(inference);
+        total.split_ns += nanos(split);
+    }
+
+    pub(super) fn totals(&self) -> EngineTotals {
+        let state = self.0.lock();
+        EngineTotals { last_ms: state.last_ms, batches: state.batches.values().copied().collect() }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_counted_by_their_rows() {
+        let counter = Counter::default();
+        let ns = Duration::from_nanos;
+        counter.ran(1, ns(0), ns(5), ns(0));
+        counter.ran(4, ns(1), ns(10), ns(2));
+        counter.ran(4, ns(1), ns(10), ns(2));
+        let totals = counter.totals();
+        assert!(totals.last_ms > 0);
+        let four = BatchTotal { rows: 4, runs: 2, assembly_ns: 2, inference_ns: 20, split_ns: 4 };
+        assert_eq!(totals.batches, [BatchTotal { rows: 1, runs: 1, assembly_ns: 0, inference_ns: 5, split_ns: 0 }, four]);
+    }
+}
