@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Sets a machine up. usage: all.sh [run|test]
 #   run   what building and running need (the default)
-#   test  the same and the test runner
+#   test  the same, the test runner and the clients that tests use
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 
 steps=(system onnxruntime wasm)
 case "$#:${1:-run}" in
   [01]:run) ;;
-  1:test) steps+=(nextest) ;;
+  1:test) steps+=(nextest clients) ;;
   *) echo "usage: all.sh [run|test]" >&2; exit 2 ;;
 esac
 

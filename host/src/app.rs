@@ -11,7 +11,7 @@ use bulkhead_registry::{Artifacts, SqliteStore, Store, TenantId, garbage};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{self, App, AppState, Life};
+use crate::api::{self, App, AppState, Life, Protocol};
 use crate::config::{self, Config};
 use crate::engine::Engine;
 use crate::loader::{Loader, Parts};
@@ -34,8 +34,9 @@ enum Stop {
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     // First: nobody waits for a load only to learn of a taken port.
     let public = api::bind(config.listen).await?;
+    let grpc = api::bind(config.grpc_listen).await?;
     let admin = api::bind(config.admin_listen).await?;
-    let (address, admin_address) = (public.local_addr()?, admin.local_addr()?);
+    let (address, grpc_address, admin_address) = (public.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
     let app = build(&config).await?;
 
     let (stop, stopped) = watch::channel(Stop::Not);
@@ -47,9 +48,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     let drain = config.http.drain_timeout;
-    let probes = tokio::spawn(api::serve(admin, api::admin(Arc::clone(&app)), until(Stop::Probes), Duration::ZERO));
-    let service = tokio::spawn(api::serve(public, api::public(Arc::clone(&app)), until(Stop::Service), drain));
-    tracing::info!(%address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
+    let probes = tokio::spawn(api::serve(admin, Protocol::Http1, api::admin(Arc::clone(&app)), until(Stop::Probes), Duration::ZERO));
+    let service = tokio::spawn(api::serve(public, Protocol::Http1, api::public(Arc::clone(&app)), until(Stop::Service), drain));
+    let grpc_service = tokio::spawn(api::serve(grpc, Protocol::Http2, api::grpc(&app)?, until(Stop::Service), drain));
+    tracing::info!(%address, grpc.address = %grpc_address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
 
     let starting = tokio::spawn(start(Arc::clone(&app), config));
     told_to_stop().await?;
@@ -58,6 +60,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     stop.send_replace(Stop::Service);
     starting.abort();
     service.await.context("the listener failed")?;
+    grpc_service.await.context("the listener for gRPC failed")?;
     stop.send_replace(Stop::Probes);
     probes.await.context("the admin listener failed")?;
     tracing::info!("the host has stopped");

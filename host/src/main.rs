@@ -43,6 +43,9 @@ struct Serve {
     /// Where HTTP is served [default: 127.0.0.1:8000].
     #[arg(long)]
     listen: Option<String>,
+    /// Where gRPC is served [default: the port after --listen].
+    #[arg(long)]
+    grpc_listen: Option<String>,
     /// Where probes and metrics are served too [default: two ports after --listen].
     #[arg(long)]
     admin_listen: Option<String>,
@@ -76,8 +79,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(flags: Serve) -> anyhow::Result<ExitCode> {
-    let Serve { listen, admin_listen, data_dir, config } = flags;
-    let config = Config::load(Flags { listen, admin_listen, data_dir, config })?;
+    let Serve { listen, grpc_listen, admin_listen, data_dir, config } = flags;
+    let config = Config::load(Flags { listen, grpc_listen, admin_listen, data_dir, config })?;
     telemetry::start(&config.telemetry)?;
     runtime()?.block_on(app::serve(config))?;
     Ok(ExitCode::SUCCESS)

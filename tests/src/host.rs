@@ -20,6 +20,7 @@ pub struct TestHost {
     log: Log,
     http: reqwest::Client,
     address: String,
+    grpc_address: String,
     admin_address: String,
 }
 
@@ -47,7 +48,16 @@ impl TestHost {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(REQUEST).build().expect("a client");
         let child = setup.spawn(folder.path());
-        let mut host = Self { setup, folder, child, log: Log::default(), http, address: String::new(), admin_address: String::new() };
+        let mut host = Self {
+            setup,
+            folder,
+            child,
+            log: Log::default(),
+            http,
+            address: String::new(),
+            grpc_address: String::new(),
+            admin_address: String::new(),
+        };
         host.wait_until_ready().await;
         host
     }
@@ -63,7 +73,7 @@ impl TestHost {
             addresses.is_some()
         })
         .await;
-        (self.address, self.admin_address) = addresses.expect("addresses");
+        [self.address, self.grpc_address, self.admin_address] = addresses.expect("addresses");
         let ready = async || self.get("/health/ready").await.status == 200;
         eventually("the host is ready", START, ready).await;
     }
@@ -72,6 +82,12 @@ impl TestHost {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where it serves gRPC, as `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn grpc_address(&self) -> &str {
+        &self.grpc_address
     }
 
     /// Its data folder.
@@ -231,10 +247,12 @@ fn follow(stderr: ChildStderr) -> Log {
     log
 }
 
-fn listening(log: &Log) -> Option<(String, String)> {
+/// Where HTTP, gRPC and probes are served.
+fn listening(log: &Log) -> Option<[String; 3]> {
     log.lock().expect("the log").iter().find_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        Some((line.get("address")?.as_str()?.to_owned(), line.get("admin.address")?.as_str()?.to_owned()))
+        let address = |key: &str| Some(line.get(key)?.as_str()?.to_owned());
+        Some([address("address")?, address("grpc.address")?, address("admin.address")?])
     })
 }
 

@@ -12,27 +12,75 @@ pub fn with_note(model: &[u8], note: &str) -> Vec<u8> {
 #[must_use]
 pub fn scaled_identity(extent: u32, factor: f32) -> Vec<u8> {
     let size = extent as usize;
-    let mut weights = vec![0u8; size * size * 4];
+    let mut weights = vec![0.0; size * size];
     for at in 0..size {
-        weights[(at * size + at) * 4..][..4].copy_from_slice(&factor.to_le_bytes());
+        weights[at * size + at] = factor;
     }
-    let mut node = Vec::new();
-    text(&mut node, 1, "x");
-    text(&mut node, 1, "w");
-    text(&mut node, 2, "y");
-    text(&mut node, 4, "MatMul");
-    let mut initializer = Vec::new();
-    number(&mut initializer, 1, extent.into());
-    number(&mut initializer, 1, extent.into());
-    number(&mut initializer, 2, FLOAT);
-    text(&mut initializer, 8, "w");
-    field(&mut initializer, 9, &weights);
+    let graph = [node("MatMul", &["x", "w"], "y", &[]), initializer("w", &[extent, extent], &weights)].concat();
+    model("scaled_identity", &graph, &[extent], &[extent])
+}
+
+/// x FP32 [-1, first] -> y FP32 [-1, last]: a dense layer between each width and the next, with a ReLU behind all but the
+/// last. The weights differ, and hold their sums at the size of their inputs.
+#[must_use]
+pub fn dense(widths: &[u32]) -> Vec<u8> {
     let mut graph = Vec::new();
-    field(&mut graph, 1, &node);
-    text(&mut graph, 2, "scaled_identity");
-    field(&mut graph, 5, &initializer);
-    field(&mut graph, 11, &value("x", extent));
-    field(&mut graph, 12, &value("y", extent));
+    let mut random = Random(1);
+    let layers = widths.len() - 1;
+    for at in 0..layers {
+        let (from, to) = (widths[at], widths[at + 1]);
+        let weights: Vec<f32> = (0..from * to).map(|_| random.next() / (from as f32).sqrt()).collect();
+        let (input, weight) = (if at == 0 { "x".to_owned() } else { format!("h{at}") }, format!("w{at}"));
+        graph.extend(initializer(&weight, &[from, to], &weights));
+        if at + 1 == layers {
+            graph.extend(node("MatMul", &[&input, &weight], "y", &[]));
+        } else {
+            graph.extend(node("MatMul", &[&input, &weight], &format!("m{at}"), &[]));
+            graph.extend(node("Relu", &[&format!("m{at}")], &format!("h{}", at + 1), &[]));
+        }
+    }
+    model("dense", &graph, &widths[..1], &widths[layers..])
+}
+
+/// x FP32 [-1,3,`side`,`side`] -> y FP32 [-1,3,1,1], the mean of each channel: a model that does next to nothing with a
+/// picture.
+#[must_use]
+pub fn mean_color(side: u32) -> Vec<u8> {
+    model("mean_color", &node("GlobalAveragePool", &["x"], "y", &[]), &[3, side, side], &[3, 1, 1])
+}
+
+/// x FP32 [-1,3,`side`,`side`] -> y FP32 [-1,`channels`,1,1]: three convolutions of 3 by 3 and a mean. A single picture
+/// keeps a processor as busy as many do.
+#[must_use]
+pub fn convolutions(side: u32, channels: u32) -> Vec<u8> {
+    let mut graph = Vec::new();
+    let mut random = Random(2);
+    for (at, from) in [3, channels, channels].into_iter().enumerate() {
+        let weights: Vec<f32> = (0..channels * from * 9).map(|_| random.next() / (9.0 * from as f32).sqrt()).collect();
+        let (input, weight) = (if at == 0 { "x".to_owned() } else { format!("h{at}") }, format!("w{at}"));
+        graph.extend(initializer(&weight, &[channels, from, 3, 3], &weights));
+        graph.extend(node("Conv", &[&input, &weight], &format!("c{at}"), &[("pads", &[1, 1, 1, 1])]));
+        graph.extend(node("Relu", &[&format!("c{at}")], &format!("h{}", at + 1), &[]));
+    }
+    graph.extend(node("GlobalAveragePool", &["h3"], "y", &[]));
+    model("convolutions", &graph, &[3, side, side], &[channels, 1, 1])
+}
+
+/// Numbers between -1 and 1 that are always the same, by Knuth's linear congruential generator.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}
+
+fn model(name: &str, graph: &[u8], x: &[u32], y: &[u32]) -> Vec<u8> {
+    let mut graph = graph.to_vec();
+    text(&mut graph, 2, name);
+    field(&mut graph, 11, &value("x", x));
+    field(&mut graph, 12, &value("y", y));
     let mut opset = Vec::new();
     number(&mut opset, 2, 17);
     let mut model = Vec::new();
@@ -42,17 +90,60 @@ pub fn scaled_identity(extent: u32, factor: f32) -> Vec<u8> {
     model
 }
 
+/// A node of a graph, with attributes that are lists of whole numbers.
+fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, &[u64])]) -> Vec<u8> {
+    let mut node = Vec::new();
+    for input in inputs {
+        text(&mut node, 1, input);
+    }
+    text(&mut node, 2, output);
+    text(&mut node, 4, operator);
+    for (name, values) in attributes {
+        let mut attribute = Vec::new();
+        text(&mut attribute, 1, name);
+        for value in *values {
+            number(&mut attribute, 8, *value);
+        }
+        number(&mut attribute, 20, INTS);
+        field(&mut node, 5, &attribute);
+    }
+    let mut out = Vec::new();
+    field(&mut out, 1, &node);
+    out
+}
+
+/// A constant of a graph.
+fn initializer(name: &str, shape: &[u32], values: &[f32]) -> Vec<u8> {
+    let mut tensor = Vec::new();
+    for extent in shape {
+        number(&mut tensor, 1, (*extent).into());
+    }
+    number(&mut tensor, 2, FLOAT);
+    text(&mut tensor, 8, name);
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    field(&mut tensor, 9, &bytes);
+    let mut out = Vec::new();
+    field(&mut out, 5, &tensor);
+    out
+}
+
+/// ONNX's number for an attribute that is a list of whole numbers.
+const INTS: u64 = 7;
+
 /// ONNX's number for FP32.
 const FLOAT: u64 = 1;
 
-/// A `ValueInfoProto` of shape [batch, extent].
-fn value(name: &str, extent: u32) -> Vec<u8> {
-    let (mut batch, mut width) = (Vec::new(), Vec::new());
+/// A `ValueInfoProto` of shape [batch, extents…].
+fn value(name: &str, extents: &[u32]) -> Vec<u8> {
+    let mut batch = Vec::new();
     text(&mut batch, 2, "batch");
-    number(&mut width, 1, extent.into());
     let mut shape = Vec::new();
     field(&mut shape, 1, &batch);
-    field(&mut shape, 1, &width);
+    for extent in extents {
+        let mut width = Vec::new();
+        number(&mut width, 1, (*extent).into());
+        field(&mut shape, 1, &width);
+    }
     let mut tensor = Vec::new();
     number(&mut tensor, 1, FLOAT);
     field(&mut tensor, 2, &shape);

@@ -60,7 +60,7 @@ impl Setup {
     pub(crate) fn spawn(&self, folder: &Path) -> Child {
         let mut command = command();
         // Port 0: the system picks free ones, and the log says which.
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(self.data(folder));
         if folder.join(CONFIG).exists() {
             command.arg("--config").arg(folder.join(CONFIG));

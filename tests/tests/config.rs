@@ -53,7 +53,7 @@ fn all_mistakes_are_said_at_once() {
 
 #[test]
 fn a_listener_that_anybody_reaches_is_refused() {
-    for flags in [["--listen", "0.0.0.0:0"], ["--listen", "[::]:0"], ["--admin-listen", "192.0.2.1:0"]] {
+    for flags in [["--listen", "0.0.0.0:0"], ["--listen", "[::]:0"], ["--grpc-listen", "192.0.2.1:0"], ["--admin-listen", "192.0.2.1:0"]] {
         refused(&serve("", &flags, &[]), &["no loopback address", "authentication is off"]);
     }
 }

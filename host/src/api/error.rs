@@ -116,8 +116,12 @@ impl ApiError {
         serde_json::to_vec(&json!({ "error": self.told(request_id) })).unwrap_or_default()
     }
 
+    pub(super) fn status(&self) -> u16 {
+        self.code.status
+    }
+
     /// What a caller is told; the host's own fault goes to the log.
-    fn told(&self, request_id: &str) -> &str {
+    pub(super) fn told(&self, request_id: &str) -> &str {
         if self.code == INTERNAL {
             tracing::error!(request.id = request_id, error = self.message, "a request failed by the host's own fault");
             "something went wrong in the host; its log has more under this request id"

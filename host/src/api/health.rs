@@ -1,7 +1,5 @@
 //! Probes and metrics.
 
-use std::sync::atomic::Ordering;
-
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +35,7 @@ async fn startup(State(app): State<App>) -> Response {
 async fn ready(State(app): State<App>) -> Response {
     let status = if !app.life.has_started() {
         "starting"
-    } else if app.life.stopping.load(Ordering::Acquire) {
+    } else if app.life.is_stopping() {
         "stopping"
     } else {
         "ready"

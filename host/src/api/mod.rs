@@ -17,14 +17,13 @@ mod upload;
 mod versions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use error::{CODES, Code};
-pub use router::{admin, public};
-pub use serve::{bind, serve};
+pub use router::{admin, grpc, public};
+pub use serve::{Protocol, bind, serve};
 
 use crate::config::Http;
 use crate::loader::{Loader, LoaderError, Problem};
@@ -59,29 +58,43 @@ async fn to_its_end<T: Send + 'static>(change: impl Future<Output = Result<T, Lo
 /// Where the host is between start and stop.
 #[derive(Default)]
 pub struct Life {
-    started: AtomicBool,
-    stopping: AtomicBool,
+    stage: watch::Sender<Stage>,
     problems: RwLock<Vec<Problem>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Stage {
+    started: bool,
+    stopping: bool,
 }
 
 impl Life {
     /// Everything that could be loaded is; these could not.
     pub fn started(&self, problems: Vec<Problem>) {
         *self.problems.write() = problems;
-        self.started.store(true, Ordering::Release);
-    }
-
-    /// Everything is loaded, and nobody has told the host to stop.
-    fn is_ready(&self) -> bool {
-        self.has_started() && !self.stopping.load(Ordering::Acquire)
-    }
-
-    fn has_started(&self) -> bool {
-        self.started.load(Ordering::Acquire)
+        self.stage.send_modify(|stage| stage.started = true);
     }
 
     /// No new work is wanted.
     pub fn stopping(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stage.send_modify(|stage| stage.stopping = true);
+    }
+
+    fn has_started(&self) -> bool {
+        self.stage.borrow().started
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stage.borrow().stopping
+    }
+
+    /// Everything is loaded, and nobody has told the host to stop.
+    fn is_ready(&self) -> bool {
+        self.has_started() && !self.is_stopping()
+    }
+
+    /// Tells of each change.
+    fn watch(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue, Method, Request, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use axum::response::Response;
 use tower::Service as _;
 
@@ -39,6 +39,14 @@ pub fn public(app: App) -> Router {
         .with_state(app)
 }
 
+/// The same models over gRPC.
+///
+/// # Errors
+/// Where the description of the services is none, which the build would have seen.
+pub fn grpc(app: &App) -> anyhow::Result<Router> {
+    oip::grpc::router(app)
+}
+
 /// What an operator's probes reach, on a listener of their own, so that a crowd at the other can't keep them out.
 pub fn admin(app: App) -> Router {
     Router::new().merge(health::routes()).fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
@@ -60,8 +68,7 @@ where
 {
     let arrived = clock::now();
     let mut request = request.map(Body::new);
-    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_fine(id));
-    let request_id: Arc<str> = given.map_or_else(mint, Arc::from);
+    let request_id = request_id(request.headers());
     request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None });
     let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);
     let mut response = router.call(request).await?;
@@ -77,12 +84,18 @@ where
     Ok(response)
 }
 
+/// The id that a caller brings, or a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let given = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_fine(id));
+    given.map_or_else(mint, Arc::from)
+}
+
 fn is_fine(id: &str) -> bool {
     !id.is_empty() && id.len() <= REQUEST_ID_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
 }
 
 /// An id that no other request of any host has: a random part for the process, then a count.
-fn mint() -> Arc<str> {
+pub(super) fn mint() -> Arc<str> {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut text = [0u8; 32];

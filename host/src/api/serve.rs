@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::router;
 
 /// Time for the head of a request: one who sends it byte by byte holds a connection no longer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A peer that is silent for so long is asked whether it is there; one that does not answer is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// After a failed accept (no file descriptors left, mostly) others get time to close theirs.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -25,18 +29,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Where the address is taken or may not be used.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("can't listen on {address}: end what does, or choose another address by `listen` and `admin_listen`, in the configuration or as BULKHEAD_LISTEN and BULKHEAD_ADMIN_LISTEN")
+        format!("can't listen on {address}: end what does, or choose another address by `listen`, `grpc_listen` and `admin_listen`, in the configuration or as BULKHEAD_LISTEN, BULKHEAD_GRPC_LISTEN and BULKHEAD_ADMIN_LISTEN")
     })
 }
 
+/// What connections speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 from the first byte on, as gRPC does.
+    Http2,
+}
+
 /// Serves until `stop`, then lets requests under way finish within `drain`.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>, drain: Duration) {
+pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, stop: impl Future<Output = ()>, drain: Duration) {
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection(stream, router.clone(), &graceful),
+                Ok((stream, _)) => connection(stream, protocol, router.clone(), &graceful),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -51,15 +64,27 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     }
 }
 
-fn connection(stream: TcpStream, router: Router, graceful: &GracefulShutdown) {
+fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &GracefulShutdown) {
     // Answers are written whole: waiting for more to send would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection closed at once");
         return;
     }
-    let service = service_fn(move |request| router::handle(router.clone(), request));
-    let connection = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
+    match protocol {
+        Protocol::Http1 => {
+            let service = service_fn(move |request| router::handle(router.clone(), request));
+            let mut http = http1::Builder::new();
+            spawn(graceful.watch(http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stream), service)));
+        }
+        Protocol::Http2 => {
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).adaptive_window(true);
+            spawn(graceful.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))));
+        }
+    }
+}
+
+fn spawn<E: std::fmt::Display>(connection: impl Future<Output = Result<(), E>> + Send + 'static) {
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection ended early");

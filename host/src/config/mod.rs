@@ -18,6 +18,8 @@ use reader::Reader;
 pub struct Config {
     /// Where HTTP is served.
     pub listen: SocketAddr,
+    /// Where gRPC is served.
+    pub grpc_listen: SocketAddr,
     /// Where probes and metrics are served too.
     pub admin_listen: SocketAddr,
     /// Where everything is kept.
@@ -94,6 +96,8 @@ pub enum LogFormat {
 pub struct Flags {
     /// `--listen`.
     pub listen: Option<String>,
+    /// `--grpc-listen`.
+    pub grpc_listen: Option<String>,
     /// `--admin-listen`.
     pub admin_listen: Option<String>,
     /// `--data-dir`.
@@ -128,17 +132,20 @@ impl Config {
     fn parse(text: &str, folder: &Path, flags: Flags, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(text)?;
         reader.environment(environment);
-        for (key, value) in [("listen", flags.listen), ("admin_listen", flags.admin_listen), ("data_dir", flags.data_dir)] {
+        for (key, value) in
+            [("listen", flags.listen), ("grpc_listen", flags.grpc_listen), ("admin_listen", flags.admin_listen), ("data_dir", flags.data_dir)]
+        {
             if let Some(value) = value {
                 reader.set(key, value);
             }
         }
         let listen = reader.address("listen", SocketAddr::from(([127, 0, 0, 1], 8000)));
-        let next = SocketAddr::new(listen.ip(), if listen.port() == 0 { 0 } else { listen.port().saturating_add(2) });
+        let further = |ports: u16| SocketAddr::new(listen.ip(), if listen.port() == 0 { 0 } else { listen.port().saturating_add(ports) });
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let config = Self {
             listen,
-            admin_listen: reader.address("admin_listen", next),
+            grpc_listen: reader.address("grpc_listen", further(1)),
+            admin_listen: reader.address("admin_listen", further(2)),
             data_dir: PathBuf::from(reader.text("data_dir", "data")),
             http: Http {
                 max_body_bytes: reader.number("http.max_body_mb", 1..=4096, 64) * MIB,
@@ -165,7 +172,7 @@ impl Config {
         if authentication {
             reader.mistake("`auth.mode`: `required` is not there yet in this version; only `off` is".to_owned());
         }
-        for (key, address) in [("listen", config.listen), ("admin_listen", config.admin_listen)] {
+        for (key, address) in [("listen", config.listen), ("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)] {
             if !address.ip().is_loopback() {
                 reader.mistake(format!(
                     "`{key}`: `{address}` is no loopback address, and authentication is off: anybody could upload code; listen on 127.0.0.1 and put a proxy that authenticates before it"

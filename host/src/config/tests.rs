@@ -10,6 +10,7 @@ fn parse(text: &str, flags: Flags, variables: &[(&str, &str)]) -> Result<Config,
 fn with_nothing_at_all_there_are_defaults() {
     let config = parse("", Flags::default(), &[("HOME", "/root"), ("BULKHEAD_URL", "http://127.0.0.1:1")]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.grpc_listen.to_string(), "127.0.0.1:8001");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8002");
     assert_eq!(config.data_dir, Path::new("data"));
 }
@@ -21,6 +22,7 @@ fn flags_go_before_variables_before_the_file() {
     let config =
         parse(text, flags, &[("BULKHEAD_LISTEN", "127.0.0.1:2"), ("BULKHEAD_DATA_DIR", "variable"), ("BULKHEAD_HTTP_MAX_BODY_MB", "2")]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
+    assert_eq!(config.grpc_listen.to_string(), "127.0.0.1:3001");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:3002");
     assert_eq!(config.data_dir, Path::new("variable"));
     assert_eq!(config.http.max_body_bytes, 2 << 20);

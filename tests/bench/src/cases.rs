@@ -25,6 +25,9 @@ const PATIENCE: usize = 6_000;
 const JSON: &str = "application/json";
 const JPEG: &str = "image/jpeg";
 
+/// Of a picture as a tensor.
+pub(crate) const SIDE: u32 = 224;
+
 struct Case {
     row: Row,
     title: &'static str,
@@ -80,6 +83,19 @@ fn cases() -> Result<Vec<Case>> {
             requests: (2_000, 4_000),
         },
         Case {
+            row: Row::Binary,
+            title: "`/v2`, a binary tensor of 1×3×224×224",
+            request: picture_tensor("/v2/models/mean_color/infer"),
+            against: vec![Against {
+                path: "/mean-color",
+                request: picture_tensor("/mean-color"),
+                same: true,
+                cpu: Some(Target::AtMost(1.1)),
+                rate: None,
+            }],
+            requests: (200, 400),
+        },
+        Case {
             row: Row::Jpeg,
             title: "640×480 JPEG, `image` + `classify`, fresh sandboxes",
             request: host("digits", JPEG, &jpeg),
@@ -87,6 +103,16 @@ fn cases() -> Result<Vec<Case>> {
             requests: (50, 100),
         },
     ])
+}
+
+/// An infer request whose tensor of 602,112 bytes follows the JSON.
+fn picture_tensor(path: &str) -> Vec<u8> {
+    let values: Vec<u8> = (0..3 * SIDE * SIDE).flat_map(|at| ((at % 251) as f32 / 251.0).to_le_bytes()).collect();
+    let json = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,3,{SIDE},{SIDE}],"parameters":{{"binary_data_size":{}}}}}]}}"#,
+        values.len()
+    );
+    http::request_with("POST", path, &format!("inference-header-content-length: {}\r\n", json.len()), &[json.as_bytes(), &values].concat())
 }
 
 /// Measures the cases that are asked for.
@@ -97,6 +123,7 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("mean_color.onnx"), bulkhead_tests::onnx::mean_color(SIDE))?;
     let reference = Server::reference(options, folder.path()).await?;
     let host = Server::host(options, &folder.path().join("host")).await?;
     deploy_all(options, &host).await?;
@@ -120,7 +147,9 @@ async fn deploy_all(options: &Options, host: &Server) -> Result<()> {
     let (iris, iris_onnx) = deploy::demo(options, "iris")?;
     let (digits, digits_onnx) = deploy::demo(options, "digits")?;
     let warm = format!("{iris}\n[sandbox]\nreuse = \"warm\"\n");
+    let mean_color = bulkhead_tests::onnx::mean_color(SIDE);
     let models = [
+        ("mean_color", "runtime = \"onnx\"\n", &mean_color),
         ("plain", "runtime = \"onnx\"\n", &iris_onnx),
         ("iris", &iris, &iris_onnx),
         ("iris-warm", &warm, &iris_onnx),

@@ -27,7 +27,12 @@ pub(crate) struct Answer {
 
 /// The bytes of a request.
 pub(crate) fn request(method: &str, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len());
+    request_with(method, path, &format!("content-type: {content_type}\r\n"), body)
+}
+
+/// The bytes of a request with these headers, each a line of its own.
+pub(crate) fn request_with(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 

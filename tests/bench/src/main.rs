@@ -3,9 +3,11 @@
 //! It reports and never judges: a row that misses its target says so, and the exit status stays 0. An error ends it
 //! where the two servers' answers differ, because a comparison of different work means nothing.
 
+mod batching;
 mod cases;
 mod deploy;
 mod http;
+mod json;
 mod life;
 mod load;
 mod machine;
@@ -74,6 +76,9 @@ enum Row {
     Iris,
     IrisWarm,
     Jpeg,
+    Binary,
+    Json,
+    Batching,
     Sandbox,
     Upload,
     Restart,
@@ -110,6 +115,8 @@ fn main() -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(until_told_to_stop(cases::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(json::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(batching::run(&options, &mut report)))?;
     if options.wants(Row::Sandbox) {
         sandbox::run(&options, &mut report)?;
     }

@@ -35,7 +35,11 @@ impl Server {
     pub(crate) async fn host(options: &Options, data: &Path) -> Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(&options.bulkhead);
-        command.args(["serve", "--admin-listen", "127.0.0.1:0", "--listen"]).arg(address.to_string()).arg("--data-dir").arg(data);
+        command
+            .args(["serve", "--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--listen"])
+            .arg(address.to_string())
+            .arg("--data-dir")
+            .arg(data);
         Self::start(command, address, &data.with_extension("log")).await.context("the host did not start")
     }
 
@@ -43,7 +47,7 @@ impl Server {
     pub(crate) async fn reference(options: &Options, folder: &Path) -> Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("reference").arg("--demo").arg(&options.demo).arg("--listen").arg(address.to_string());
+        command.arg("reference").arg("--demo").arg(&options.demo).arg("--models").arg(folder).arg("--listen").arg(address.to_string());
         Self::start(command, address, &folder.join("reference.log")).await.context("the reference did not start")
     }
 

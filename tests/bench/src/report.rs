@@ -13,7 +13,7 @@ use crate::stats::{Ratio, Spread};
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) compared: Vec<Compared>,
-    pub(crate) cycles: Vec<Cycle>,
+    pub(crate) pairs: Vec<Pair>,
     pub(crate) absolute: Vec<Absolute>,
 }
 
@@ -33,11 +33,12 @@ pub(crate) struct Compared {
     pub(crate) rate_target: Option<Target>,
 }
 
-/// A fresh sandbox, from its store's creation to its drop, against a plain loop.
+/// Two numbers of one kind, measured in turn.
 #[derive(Serialize)]
-pub(crate) struct Cycle {
+pub(crate) struct Pair {
     pub(crate) title: String,
-    pub(crate) cpu_us: Ratio,
+    pub(crate) unit: &'static str,
+    pub(crate) numbers: Ratio,
     pub(crate) target: Option<Target>,
 }
 
@@ -78,7 +79,7 @@ impl Target {
 
 impl Report {
     pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine, compared: Vec::new(), cycles: Vec::new(), absolute: Vec::new() }
+        Self { machine, compared: Vec::new(), pairs: Vec::new(), absolute: Vec::new() }
     }
 
     pub(crate) fn json(&self) -> Result<String> {
@@ -127,14 +128,14 @@ impl Report {
     }
 
     fn rest(&self, out: &mut String) {
-        if self.cycles.is_empty() && self.absolute.is_empty() {
+        if self.pairs.is_empty() && self.absolute.is_empty() {
             return;
         }
         out.push_str("| what | measured | ratio | target |\n|---|--:|--:|---|\n");
-        for row in &self.cycles {
-            let Ratio { host, reference, ratio: spread } = &row.cpu_us;
+        for row in &self.pairs {
+            let Ratio { host, reference, ratio: spread } = &row.numbers;
             let target = Target::text(row.target, spread.median);
-            let _ = writeln!(out, "| {} | {host:.1} / {reference:.1} µs | {} | {target} |", row.title, ratio(spread));
+            let _ = writeln!(out, "| {} | {host:.1} / {reference:.1} {} | {} | {target} |", row.title, row.unit, ratio(spread));
         }
         for row in &self.absolute {
             let Spread { median, low, high } = row.value;

@@ -1,59 +1,108 @@
-//! A version's configuration as Triton's clients read it: the fields of its `ModelConfig`, in snake case, with numbers as
-//! numbers.
+//! A version's configuration as Triton's clients read it.
 
+use bulkhead_registry::Batching;
 use serde_json::{Map, Value, json};
 
 use super::face::{Face, FacePort, max_batch_size};
 use crate::predict::Slot;
 use crate::tensor::Datatype;
 
-/// The configuration.
-pub(super) fn document(slot: &Slot) -> Value {
-    let face = Face::of(slot);
-    let rows = max_batch_size(slot);
-    let input = |port: &FacePort| {
-        json!({
-            "name": port.name, "data_type": data_type(port.datatype), "format": "FORMAT_NONE", "dims": dims(port, rows),
-            "is_shape_tensor": false, "allow_ragged_batch": false, "optional": port.optional, "is_non_linear_format_io": false,
-        })
-    };
-    let output = |port: &FacePort| {
-        json!({
-            "name": port.name, "data_type": data_type(port.datatype), "dims": dims(port, rows), "label_filename": "",
-            "is_shape_tensor": false, "is_non_linear_format_io": false,
-        })
-    };
-    let engine = slot.engine();
-    let mut document = json!({
-        "name": &**slot.model(),
-        "platform": face.platform,
-        "backend": "onnxruntime",
-        "runtime": "",
-        "version_policy": { "latest": { "num_versions": 1 } },
-        "max_batch_size": rows,
-        "input": face.inputs.iter().map(input).collect::<Vec<_>>(),
-        "output": face.outputs.iter().map(output).collect::<Vec<_>>(),
-        "batch_input": [],
-        "batch_output": [],
-        "optimization": { "priority": "PRIORITY_DEFAULT" },
-        "instance_group": [{ "name": &**slot.model(), "kind": if engine.is_on_gpu() { "KIND_GPU" } else { "KIND_CPU" }, "count": engine.instances(), "gpus": [] }],
-        "default_model_filename": "model.onnx",
-        "cc_model_filenames": {},
-        "metric_tags": {},
-        "parameters": {},
-        "model_warmup": [],
-        "model_transaction_policy": { "decoupled": false },
-    });
-    if rows > 0
-        && let Some(document) = document.as_object_mut()
-    {
-        document.insert("dynamic_batching".to_owned(), dynamic_batching(slot));
-    }
-    document
+/// The fields of Triton's `ModelConfig` that mean something here.
+pub(super) struct Config<'a> {
+    pub(super) name: &'a str,
+    pub(super) platform: &'static str,
+    pub(super) backend: &'static str,
+    /// 0 where the protocol's idea of a batch does not fit.
+    pub(super) max_batch_size: usize,
+    pub(super) instances: usize,
+    pub(super) is_on_gpu: bool,
+    pub(super) file: &'static str,
+    /// Where requests share runs.
+    pub(super) batching: Option<&'a Batching>,
+    face: Face,
 }
 
-fn dynamic_batching(slot: &Slot) -> Value {
-    let batching = slot.engine().batching();
+/// An input or output, without the axis of the batch.
+pub(super) struct Input<'a> {
+    pub(super) name: &'a str,
+    pub(super) datatype: Datatype,
+    pub(super) dims: &'a [i64],
+    pub(super) optional: bool,
+}
+
+impl<'a> Config<'a> {
+    pub(super) fn of(slot: &'a Slot) -> Self {
+        let (face, engine) = (Face::of(slot), slot.engine());
+        let max_batch_size = max_batch_size(slot);
+        Self {
+            name: slot.model(),
+            platform: face.platform,
+            backend: "onnxruntime",
+            max_batch_size,
+            instances: engine.instances(),
+            is_on_gpu: engine.is_on_gpu(),
+            file: "model.onnx",
+            batching: (max_batch_size > 0).then(|| engine.batching()),
+            face,
+        }
+    }
+
+    pub(super) fn inputs(&self) -> Vec<Input<'_>> {
+        self.face.inputs.iter().map(|port| self.port(port)).collect()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<Input<'_>> {
+        self.face.outputs.iter().map(|port| self.port(port)).collect()
+    }
+
+    fn port<'p>(&self, port: &'p FacePort) -> Input<'p> {
+        let dims = if self.max_batch_size > 0 { port.shape.get(1..).unwrap_or_default() } else { &port.shape };
+        Input { name: &port.name, datatype: port.datatype, dims, optional: port.optional }
+    }
+
+    /// In snake case, with numbers as numbers, as Triton writes it.
+    pub(super) fn document(&self) -> Value {
+        let input = |port: &Input<'_>| {
+            json!({
+                "name": port.name, "data_type": data_type(port.datatype), "format": "FORMAT_NONE", "dims": port.dims,
+                "is_shape_tensor": false, "allow_ragged_batch": false, "optional": port.optional, "is_non_linear_format_io": false,
+            })
+        };
+        let output = |port: &Input<'_>| {
+            json!({
+                "name": port.name, "data_type": data_type(port.datatype), "dims": port.dims, "label_filename": "",
+                "is_shape_tensor": false, "is_non_linear_format_io": false,
+            })
+        };
+        let kind = if self.is_on_gpu { "KIND_GPU" } else { "KIND_CPU" };
+        let mut document = json!({
+            "name": self.name,
+            "platform": self.platform,
+            "backend": self.backend,
+            "runtime": "",
+            "version_policy": { "latest": { "num_versions": 1 } },
+            "max_batch_size": self.max_batch_size,
+            "input": self.inputs().iter().map(input).collect::<Vec<_>>(),
+            "output": self.outputs().iter().map(output).collect::<Vec<_>>(),
+            "batch_input": [],
+            "batch_output": [],
+            "optimization": { "priority": "PRIORITY_DEFAULT" },
+            "instance_group": [{ "name": self.name, "kind": kind, "count": self.instances, "gpus": [] }],
+            "default_model_filename": self.file,
+            "cc_model_filenames": {},
+            "metric_tags": {},
+            "parameters": {},
+            "model_warmup": [],
+            "model_transaction_policy": { "decoupled": false },
+        });
+        if let (Some(batching), Some(document)) = (self.batching, document.as_object_mut()) {
+            document.insert("dynamic_batching".to_owned(), dynamic_batching(batching));
+        }
+        document
+    }
+}
+
+fn dynamic_batching(batching: &Batching) -> Value {
     let policy = json!({
         "timeout_action": batching.timeout_action.as_str(),
         "default_timeout_microseconds": batching.default_timeout_microseconds,
@@ -69,11 +118,6 @@ fn dynamic_batching(slot: &Slot) -> Value {
         "default_queue_policy": policy,
         "priority_queue_policy": Map::new(),
     })
-}
-
-/// Without the axis of the batch, where there is one.
-fn dims(port: &FacePort, rows: usize) -> &[i64] {
-    if rows > 0 { port.shape.get(1..).unwrap_or_default() } else { &port.shape }
 }
 
 /// Triton's name of a type.

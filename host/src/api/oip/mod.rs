@@ -1,8 +1,10 @@
 //! The Open Inference Protocol: what a version looks like in it, and the two ways to it, REST and gRPC.
 
 mod ask;
+mod catalog;
 mod config;
 mod face;
+pub(super) mod grpc;
 pub(super) mod rest;
 mod stats;
 

@@ -45,7 +45,8 @@ impl Stats {
         let engine = slot.engine().totals();
         Self {
             name: slot.model().to_string(),
-            version: slot.version().to_string(),
+            // Tools that read statistics take versions for whole numbers.
+            version: slot.version().strip_suffix(".0.0").unwrap_or(slot.version()).to_owned(),
             last_inference: engine.last_ms,
             inference_count: engine.batches.iter().map(|batch| batch.rows * batch.runs).sum(),
             execution_count: engine.batches.iter().map(|batch| batch.runs).sum(),

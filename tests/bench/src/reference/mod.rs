@@ -2,6 +2,7 @@
 //! derive; no plugins, no versions, no limits, no metrics. It runs the session where the request is.
 
 mod answer;
+mod binary;
 mod digits;
 mod iris;
 mod onnx;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
+use ort::environment::Environment;
 use tokio::net::TcpListener;
 
 #[derive(clap::Args)]
@@ -22,9 +25,17 @@ pub(crate) struct Flags {
     /// The folder of demo models.
     #[arg(long)]
     demo: PathBuf,
+    /// The folder of models that were made for the bench.
+    #[arg(long)]
+    models: PathBuf,
     /// Where HTTP is served.
     #[arg(long)]
     listen: SocketAddr,
+}
+
+/// ONNX Runtime, for what the bench measures in its own process.
+pub(crate) fn environment() -> Result<Environment> {
+    onnx::load()
 }
 
 /// Why a request was refused: status 400 and a sentence.
@@ -43,7 +54,9 @@ async fn serve(flags: &Flags) -> Result<()> {
     let environment = onnx::load()?;
     let iris = Arc::new(iris::Iris::load(&environment, &flags.demo)?);
     let digits = Arc::new(digits::Digits::load(&environment, &flags.demo)?);
+    let mean_color = Arc::new(binary::MeanColor::load(&environment, &flags.models)?);
     let app = Router::new()
+        .merge(Router::new().route("/mean-color", post(binary::infer)).layer(DefaultBodyLimit::disable()).with_state(mean_color))
         .merge(Router::new().route("/iris", post(iris::tensors)).route("/iris-record", post(iris::record)).with_state(iris))
         .merge(Router::new().route("/jpeg", post(digits::jpeg)).with_state(digits))
         .route("/health/ready", get(async || "ready"));

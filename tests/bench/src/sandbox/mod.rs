@@ -7,7 +7,7 @@ mod raw;
 use anyhow::{Context as _, Result, anyhow};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::report::{Cycle, Report, Target};
+use crate::report::{Pair, Report, Target};
 use crate::stats::Ratio;
 use crate::{Options, deploy, progress};
 
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         progress(&format!("fresh sandboxes of `{}`", trial.plugin));
         let cpu_us = runtime.block_on(compare(options, &trial)).with_context(|| format!("sandboxes of `{}`", trial.plugin))?;
         let title = format!("fresh sandbox of `{}`, one call: host / plain wasmtime loop", trial.plugin);
-        report.cycles.push(Cycle { title, cpu_us, target: Some(Target::AtMost(0.5)) });
+        report.pairs.push(Pair { title, unit: "µs", numbers: cpu_us, target: Some(Target::AtMost(0.5)) });
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::api::App;
 use crate::api::call::{self, Called, Target};
 use crate::api::error::ApiError;
 use crate::api::extract::{Caller, Captured, Context};
-use crate::api::oip::ask;
+use crate::api::oip::{ask, version};
 use crate::predict::Slot;
 use crate::tensor_json::Wanted;
 
@@ -38,7 +38,7 @@ async fn infer(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
-    let version = which.version();
+    let version = which.version.as_deref().map(version);
     let target = Target { tenant: &caller.tenant, model: &which.name, version: version.as_deref() };
     let read = async |slot: &Slot| body::read(slot, &headers, body, app.http.max_body_bytes).await;
     let Called { slot, variant, reply, said } = call::call(&app, target, &context, &headers, read).await?;

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use crate::api::App;
 use crate::api::error::ApiError;
 use crate::api::extract::{Caller, Captured};
-use crate::api::oip::config;
+use crate::api::oip::catalog;
+use crate::api::oip::config::Config;
 use crate::api::oip::face::{Face, FacePort};
 use crate::api::oip::stats::{Duration, Stats};
-use crate::api::oip::version;
-use crate::predict::{Missing, Slot, State as VersionState};
+use crate::predict::{Missing, Slot};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -38,23 +38,15 @@ pub(super) struct Which {
 }
 
 impl Which {
-    pub(super) fn version(&self) -> Option<std::borrow::Cow<'_, str>> {
-        self.version.as_deref().map(version)
+    fn pick(&self, app: &App, caller: &Caller) -> Result<Arc<Slot>, Missing> {
+        catalog::pick(app, &caller.tenant, &self.name, self.version.as_deref())
     }
 }
 
-fn pick(app: &App, caller: &Caller, which: &Which) -> Result<Arc<Slot>, Missing> {
-    app.loader.slots().pick(caller.tenant.as_str(), &which.name, which.version().as_deref()).map(|(slot, _)| slot)
-}
-
 async fn metadata(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    let slot = pick(&app, &caller, &which)?;
+    let slot = which.pick(&app, &caller)?;
     let face = Face::of(&slot);
-    let mut versions: Vec<String> = (app.loader.slots().all().into_iter())
-        .filter(|(tenant, model, state)| *tenant == caller.tenant && model.name.as_str() == which.name && matches!(state, VersionState::Ready(_)))
-        .map(|(_, model, _)| model.version.to_string())
-        .collect();
-    versions.sort();
+    let versions: Vec<String> = catalog::ready(&app, &caller.tenant, Some(&which.name)).iter().map(|slot| slot.version().to_string()).collect();
     Ok(Json(json!({
         "name": &**slot.model(),
         "versions": versions,
@@ -80,31 +72,21 @@ fn port(port: &FacePort) -> Value {
 }
 
 async fn ready(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Response, ApiError> {
-    let ready = match pick(&app, &caller, &which) {
-        Ok(_) => true,
-        Err(missing @ (Missing::Model(_) | Missing::Version(..))) => return Err(missing.into()),
-        Err(_) => false,
-    };
+    let ready = catalog::is_ready(&app, &caller.tenant, &which.name, which.version.as_deref())?;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(json!({ "name": which.name, "ready": ready }))).into_response())
 }
 
 async fn configuration(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(config::document(&*pick(&app, &caller, &which)?)))
+    Ok(Json(Config::of(&*which.pick(&app, &caller)?).document()))
 }
 
 async fn stats(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*pick(&app, &caller, &which)?))] })))
+    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*which.pick(&app, &caller)?))] })))
 }
 
 async fn all_stats(State(app): State<App>, caller: Caller) -> Json<Value> {
-    let all = app.loader.slots().all().into_iter().filter(|(tenant, ..)| *tenant == caller.tenant);
-    let stats: Vec<Value> = all
-        .filter_map(|(_, _, state)| match state {
-            VersionState::Ready(slot) => Some(document(&Stats::of(&slot))),
-            _ => None,
-        })
-        .collect();
+    let stats: Vec<Value> = catalog::ready(&app, &caller.tenant, None).iter().map(|slot| document(&Stats::of(slot))).collect();
     Json(json!({ "model_stats": stats }))
 }
 

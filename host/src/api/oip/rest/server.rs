@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::App;
 use crate::api::extract::Caller;
-use crate::api::oip::{EXTENSIONS, SERVER};
+use crate::api::oip::{EXTENSIONS, SERVER, catalog};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -35,9 +35,7 @@ async fn ready(State(app): State<App>) -> Response {
 
 /// As KServe lists them.
 async fn models(State(app): State<App>, caller: Caller) -> Json<Value> {
-    let mut names: Vec<String> =
-        app.loader.slots().all().into_iter().filter(|(tenant, ..)| *tenant == caller.tenant).map(|(_, model, _)| model.name.to_string()).collect();
-    names.sort();
+    let mut names: Vec<String> = catalog::index(&app, &caller.tenant, false).into_iter().map(|entry| entry.name).collect();
     names.dedup();
     Json(json!({ "models": names }))
 }

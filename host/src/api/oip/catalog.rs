@@ -1,0 +1,100 @@
+//! What there is: versions found, listed, loaded and unloaded.
+
+use std::sync::Arc;
+
+use bulkhead_registry::{ModelName, TenantId};
+
+use super::version;
+use crate::api::error::{ApiError, INVALID_INPUT, NOT_FOUND};
+use crate::api::{App, to_its_end};
+use crate::predict::{Missing, Slot, State};
+
+/// The version that answers: the one named, or the one in production.
+pub(super) fn pick(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<Arc<Slot>, Missing> {
+    let wanted = wanted.map(version);
+    app.loader.slots().pick(tenant.as_str(), name, wanted.as_deref()).map(|(slot, _)| slot)
+}
+
+/// Whether a version answers.
+///
+/// # Errors
+/// Where there is no such model or version.
+pub(super) fn is_ready(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<bool, ApiError> {
+    match pick(app, tenant, name, wanted) {
+        Ok(_) => Ok(true),
+        Err(missing @ (Missing::Model(_) | Missing::Version(..))) => Err(missing.into()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// A version in the index.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) version: String,
+    /// `READY` or `UNAVAILABLE`.
+    pub(super) state: &'static str,
+    pub(super) reason: String,
+}
+
+/// Every version of a tenant, or only those that are ready.
+pub(super) fn index(app: &App, tenant: &TenantId, only_ready: bool) -> Vec<Entry> {
+    let mut all = app.loader.slots().all();
+    all.sort_by(|a, b| a.1.cmp(&b.1));
+    let own = all.into_iter().filter(|(owner, ..)| owner == tenant);
+    let entries = own.map(|(_, model, state)| {
+        let (state, reason) = match state {
+            State::Ready(_) => ("READY", String::new()),
+            State::Unloaded => ("UNAVAILABLE", "archived: loaded when it is asked for by its version".to_owned()),
+            State::Stopped => ("UNAVAILABLE", "unloaded".to_owned()),
+            State::Failed(why) => ("UNAVAILABLE", why),
+        };
+        Entry { name: model.name.to_string(), version: model.version.to_string(), state, reason }
+    });
+    entries.filter(|entry| !only_ready || entry.state == "READY").collect()
+}
+
+/// The slots of all versions that are ready; of one model, where it is named.
+pub(super) fn ready(app: &App, tenant: &TenantId, name: Option<&str>) -> Vec<Arc<Slot>> {
+    let mut all = app.loader.slots().all();
+    all.sort_by(|a, b| a.1.cmp(&b.1));
+    let own = all.into_iter().filter(|(owner, model, _)| owner == tenant && name.is_none_or(|name| name == model.name.as_str()));
+    own.filter_map(|(_, _, state)| match state {
+        State::Ready(slot) => Some(slot),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Puts a model that was unloaded back.
+///
+/// # Errors
+/// Where there is none, it can't be loaded, or the request gives parameters.
+pub(super) async fn load<'a>(app: &App, tenant: TenantId, name: &str, mut parameters: impl Iterator<Item = &'a str>) -> Result<(), ApiError> {
+    if let Some(parameter) = parameters.next() {
+        return Err(ApiError::new(
+            INVALID_INPUT,
+            format!(
+                "`{parameter}` can't be given when a model is loaded: versions never change; upload another by PUT /v1/models/{name}/versions/{{version}}"
+            ),
+        ));
+    }
+    let (model, loader) = (model_name(name)?, app.loader.clone());
+    if to_its_end(async move { loader.load_again(&tenant, &model).await }).await? { Ok(()) } else { Err(unknown(name)) }
+}
+
+/// Takes a model out of memory.
+///
+/// # Errors
+/// Where there is none.
+pub(super) async fn unload(app: &App, tenant: TenantId, name: &str) -> Result<(), ApiError> {
+    let (model, loader) = (model_name(name)?, app.loader.clone());
+    if to_its_end(async move { Ok(loader.unload(&tenant, &model).await) }).await? { Ok(()) } else { Err(unknown(name)) }
+}
+
+fn model_name(name: &str) -> Result<ModelName, ApiError> {
+    name.parse().map_err(|_| unknown(name))
+}
+
+fn unknown(name: &str) -> ApiError {
+    ApiError::new(NOT_FOUND, format!("there is no model `{name}`"))
+}

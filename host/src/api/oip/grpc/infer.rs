@@ -1,0 +1,157 @@
+//! `ModelInfer`, alone or many over one stream.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use bulkhead_registry::TenantId;
+use futures_util::{Stream, StreamExt as _};
+use tonic::metadata::MetadataMap;
+use tonic::{Status, Streaming};
+
+use super::message::model_infer_response::InferOutputTensor;
+use super::message::{InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse, infer_parameter};
+use super::status::status;
+use super::tensors;
+use crate::api::App;
+use crate::api::call::{self, Called, Target};
+use crate::api::error::{ApiError, INVALID_INPUT};
+use crate::api::extract::Context;
+use crate::api::oip::{ask, version};
+use crate::api::router;
+use crate::clock;
+use crate::predict::{Ask, Slot};
+
+/// Requests of one stream that are under way at one time. Arbitrary: as many as fill a batch.
+const AT_ONCE: usize = 64;
+
+/// What a call's metadata say.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) tenant: TenantId,
+    headers: HeaderMap,
+    context: Context,
+    /// Failures within a stream end it with a status.
+    errors_end_streams: bool,
+}
+
+impl Caller {
+    pub(super) fn of(metadata: MetadataMap) -> Self {
+        let headers = metadata.into_headers();
+        let arrived = clock::now();
+        let deadline = headers.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?)).and_then(|timeout| arrived.checked_add(timeout));
+        let errors_end_streams = headers.get("triton_grpc_error").is_some_and(|value| value == "true");
+        let context = Context { request_id: router::request_id(&headers), arrived, deadline };
+        Self { tenant: TenantId::default_tenant(), headers, context, errors_end_streams }
+    }
+
+    pub(super) fn refuse(&self, error: &ApiError) -> Status {
+        status(error, &self.context.request_id)
+    }
+
+    /// Of another request of the same stream, which comes now.
+    fn again(&self, arrived: Instant) -> Self {
+        let context = Context { request_id: router::mint(), arrived, deadline: self.context.deadline };
+        Self { context, ..self.clone() }
+    }
+}
+
+/// `grpc-timeout`: up to eight digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+/// Answers one request.
+pub(super) async fn infer(app: &App, caller: &Caller, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
+    let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } = request;
+    if tensors::number(parameters.get("sequence_id")).unwrap_or(0) != 0 {
+        return Err(ApiError::new(INVALID_INPUT, "sequences of requests are not there in this version: each request stands by itself"));
+    }
+    let wanted_version = Some(model_version.as_str()).filter(|text| !text.is_empty()).map(version);
+    let target = Target { tenant: &caller.tenant, model: &model_name, version: wanted_version.as_deref() };
+    let read = async |slot: &Slot| {
+        let (inputs, content_type) = tensors::inputs(inputs, raw_input_contents)?;
+        let ask = Ask {
+            payload: ask::payload(slot, inputs, content_type)?,
+            outputs: outputs.into_iter().map(|output| output.name).collect(),
+            priority: tensors::number(parameters.get("priority")).unwrap_or(0),
+            timeout: tensors::number(parameters.get("timeout")).filter(|timeout| *timeout > 0).map(Duration::from_micros),
+        };
+        Ok((ask, ()))
+    };
+    let Called { slot, reply, .. } = call::call(app, target, &caller.context, &caller.headers, read).await?;
+    let mut response =
+        ModelInferResponse { model_name: slot.model().to_string(), model_version: slot.version().to_string(), id, ..Default::default() };
+    if asks_for_final(&parameters) {
+        let is_final = InferParameter { parameter_choice: Some(infer_parameter::ParameterChoice::BoolParam(true)) };
+        response.parameters.insert("triton_final_response".to_owned(), is_final);
+    }
+    for output in ask::outputs(reply.payload)? {
+        let datatype = output.datatype.name().to_owned();
+        response.outputs.push(InferOutputTensor { name: output.name, datatype, shape: output.shape, ..Default::default() });
+        response.raw_output_contents.push(output.data);
+    }
+    Ok(response)
+}
+
+/// Clients of models that answer more than once ask to be told of the last answer; here the first is.
+fn asks_for_final(parameters: &std::collections::HashMap<String, InferParameter>) -> bool {
+    let choice = parameters.get("triton_enable_empty_final_response").and_then(|parameter| parameter.parameter_choice.as_ref());
+    matches!(choice, Some(infer_parameter::ParameterChoice::BoolParam(true)))
+}
+
+/// The answers of a stream, in the order of its requests.
+pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
+
+/// Answers a stream of requests. A request that fails does not end it, unless the caller wants that.
+pub(super) fn stream(app: &App, caller: Caller, requests: Streaming<ModelInferRequest>) -> Answers {
+    let app = Arc::clone(app);
+    let answer = move |request: Result<ModelInferRequest, Status>| {
+        let (app, caller) = (Arc::clone(&app), caller.again(clock::now()));
+        async move {
+            let request = request?;
+            let (id, name) = (request.id.clone(), request.model_name.clone());
+            match infer(&app, &caller, request).await {
+                Ok(response) => Ok(ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) }),
+                Err(error) if caller.errors_end_streams => Err(caller.refuse(&error)),
+                Err(error) => Ok(ModelStreamInferResponse {
+                    error_message: caller.refuse(&error).message().to_owned(),
+                    infer_response: Some(ModelInferResponse { model_name: name, id, ..Default::default() }),
+                }),
+            }
+        }
+    };
+    Box::pin(requests.map(answer).buffered(AT_ONCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_digits_and_a_unit() {
+        for (text, expected) in [
+            ("2H", Some(Duration::from_secs(7200))),
+            ("100m", Some(Duration::from_millis(100))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("123456789n", None),
+            ("5", None),
+            ("", None),
+            ("5x", None),
+            ("é", None),
+        ] {
+            assert_eq!(timeout(text), expected, "{text}");
+        }
+    }
+}

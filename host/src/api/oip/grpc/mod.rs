@@ -1,0 +1,76 @@
+//! The protocol over gRPC, with the standard health service and reflection.
+
+mod config;
+mod infer;
+mod message;
+mod service;
+mod status;
+mod tensors;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+
+use crate::api::App;
+use message::grpc_inference_service_server::GrpcInferenceServiceServer;
+use service::Inference;
+
+/// All services, as a router: of a connection that speaks HTTP/2.
+///
+/// # Errors
+/// Where the description of the services is no such thing, which the build would have seen.
+pub(in crate::api) fn router(app: &App) -> anyhow::Result<Router> {
+    let limit = usize::try_from(app.http.max_body_bytes).unwrap_or(usize::MAX);
+    // Requests may be compressed. Answers never are: most clients say that they could read that, and few would want to wait
+    // for it. The limit is also that of a message once it is inflated.
+    let inference = GrpcInferenceServiceServer::new(Inference(Arc::clone(app)))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(usize::MAX);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(report(Arc::clone(app), reporter));
+    let reflection = |descriptors| {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let router = add(Router::new(), inference);
+    let router = add(router, health);
+    let router = add(router, reflection(message::DESCRIPTORS).build_v1()?);
+    let router = add(router, reflection(message::DESCRIPTORS).build_v1alpha()?);
+    Ok(router.fallback(unimplemented))
+}
+
+fn add<S>(router: Router, service: S) -> Router
+where
+    S: Service<http::Request<axum::body::Body>, Response = http::Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    router.route_service(&format!("/{}/{{*rest}}", S::NAME), service)
+}
+
+/// As gRPC says that there is no such method.
+async fn unimplemented() -> (StatusCode, [(&'static str, &'static str); 2]) {
+    (StatusCode::OK, [("grpc-status", "12"), ("content-type", "application/grpc")])
+}
+
+/// Tells the health service what `/health/ready` tells.
+async fn report(app: App, reporter: tonic_health::server::HealthReporter) {
+    let mut life = app.life.watch();
+    loop {
+        let status = if app.life.is_ready() { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+        for service in ["", <GrpcInferenceServiceServer<Inference> as NamedService>::NAME] {
+            reporter.set_service_status(service, status).await;
+        }
+        if life.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The service: each method decodes, calls, and encodes.
+
+use tonic::{Request, Response, Status, Streaming};
+
+use super::infer::{self, Answers, Caller};
+use super::message::grpc_inference_service_server::GrpcInferenceService;
+use super::message::model_metadata_response::TensorMetadata;
+use super::message::repository_index_response::ModelIndex;
+use super::message::{
+    ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
+    ModelReadyResponse, ModelStatisticsRequest, ModelStatisticsResponse, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
+    RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse,
+    ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+};
+use crate::api::App;
+use crate::api::oip::config::Config;
+use crate::api::oip::face::{Face, FacePort};
+use crate::api::oip::stats::Stats;
+use crate::api::oip::{EXTENSIONS, SERVER, catalog};
+
+/// What answers.
+pub(super) struct Inference(pub(super) App);
+
+/// An empty version is none.
+fn named(version: &str) -> Option<&str> {
+    Some(version).filter(|version| !version.is_empty())
+}
+
+/// KServe's clients put the model's name where Triton's have the repository's.
+fn model_name(repository: String, model: String) -> String {
+    if model.is_empty() { repository } else { model }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Inference {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Result<Response<ServerReadyResponse>, Status> {
+        Ok(Response::new(ServerReadyResponse { ready: self.0.life.is_ready() }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
+        let (caller, ModelReadyRequest { name, version }) = opened(request);
+        let ready = catalog::is_ready(&self.0, &caller.tenant, &name, named(&version)).map_err(|error| caller.refuse(&error))?;
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Result<Response<ServerMetadataResponse>, Status> {
+        let extensions = EXTENSIONS.map(str::to_owned).to_vec();
+        Ok(Response::new(ServerMetadataResponse { name: SERVER.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), extensions }))
+    }
+
+    async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Result<Response<ModelMetadataResponse>, Status> {
+        let (caller, ModelMetadataRequest { name, version }) = opened(request);
+        let slot = catalog::pick(&self.0, &caller.tenant, &name, named(&version)).map_err(|missing| caller.refuse(&missing.into()))?;
+        let face = Face::of(&slot);
+        let port = |port: &FacePort| TensorMetadata { name: port.name.clone(), datatype: port.datatype.name().to_owned(), shape: port.shape.clone() };
+        let typed = |side: &'static str, ports: &[FacePort]| {
+            let typed: Vec<_> = ports.iter().filter(|port| !port.content_types.is_empty()).collect();
+            typed.into_iter().map(|port| (format!("{side}.{}.content_type", port.name), port.content_types.join(", "))).collect::<Vec<_>>()
+        };
+        Ok(Response::new(ModelMetadataResponse {
+            name,
+            versions: catalog::ready(&self.0, &caller.tenant, Some(slot.model())).iter().map(|slot| slot.version().to_string()).collect(),
+            platform: face.platform.to_owned(),
+            inputs: face.inputs.iter().map(port).collect(),
+            outputs: face.outputs.iter().map(port).collect(),
+            properties: typed("inputs", &face.inputs).into_iter().chain(typed("outputs", &face.outputs)).collect(),
+        }))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
+        let (caller, request) = opened(request);
+        infer::infer(&self.0, &caller, request).await.map(Response::new).map_err(|error| caller.refuse(&error))
+    }
+
+    type ModelStreamInferStream = Answers;
+
+    async fn model_stream_infer(&self, request: Request<Streaming<ModelInferRequest>>) -> Result<Response<Answers>, Status> {
+        let (caller, requests) = opened(request);
+        Ok(Response::new(infer::stream(&self.0, caller, requests)))
+    }
+
+    async fn model_config(&self, request: Request<ModelConfigRequest>) -> Result<Response<ModelConfigResponse>, Status> {
+        let (caller, ModelConfigRequest { name, version }) = opened(request);
+        let slot = catalog::pick(&self.0, &caller.tenant, &name, named(&version)).map_err(|missing| caller.refuse(&missing.into()))?;
+        Ok(Response::new(ModelConfigResponse { config: Some(Config::of(&slot).into()) }))
+    }
+
+    async fn model_statistics(&self, request: Request<ModelStatisticsRequest>) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let (caller, ModelStatisticsRequest { name, version }) = opened(request);
+        let slots = match named(&name) {
+            None => catalog::ready(&self.0, &caller.tenant, None),
+            Some(name) => {
+                vec![catalog::pick(&self.0, &caller.tenant, name, named(&version)).map_err(|missing| caller.refuse(&missing.into()))?]
+            }
+        };
+        Ok(Response::new(ModelStatisticsResponse { model_stats: slots.iter().map(|slot| Stats::of(slot).into()).collect() }))
+    }
+
+    async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Result<Response<RepositoryIndexResponse>, Status> {
+        let (caller, request) = opened(request);
+        let entries = catalog::index(&self.0, &caller.tenant, request.ready).into_iter();
+        let models =
+            entries.map(|entry| ModelIndex { name: entry.name, version: entry.version, state: entry.state.to_owned(), reason: entry.reason });
+        Ok(Response::new(RepositoryIndexResponse { models: models.collect() }))
+    }
+
+    async fn repository_model_load(&self, request: Request<RepositoryModelLoadRequest>) -> Result<Response<RepositoryModelLoadResponse>, Status> {
+        let (caller, RepositoryModelLoadRequest { repository_name, model_name: name, parameters }) = opened(request);
+        let name = model_name(repository_name, name);
+        let loaded = catalog::load(&self.0, caller.tenant.clone(), &name, parameters.keys().map(String::as_str)).await;
+        loaded.map_err(|error| caller.refuse(&error))?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
+        // `unload_dependents` means nothing here: no model depends on another.
+        let (caller, RepositoryModelUnloadRequest { repository_name, model_name: name, .. }) = opened(request);
+        let unloaded = catalog::unload(&self.0, caller.tenant.clone(), &model_name(repository_name, name)).await;
+        unloaded.map_err(|error| caller.refuse(&error))?;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
+    }
+}
+
+fn opened<T>(request: Request<T>) -> (Caller, T) {
+    let (metadata, _, message) = request.into_parts();
+    (Caller::of(metadata), message)
+}

@@ -1,0 +1,132 @@
+//! Tensors in gRPC's messages: as raw bytes, or as lists of numbers.
+
+use crate::api::error::{ApiError, INVALID_INPUT};
+use crate::tensor::{self, Datatype, Tensor};
+
+use super::message::model_infer_request::InferInputTensor;
+use super::message::{InferParameter, InferTensorContents, infer_parameter};
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(INVALID_INPUT, message)
+}
+
+/// The inputs of a request, and what the last of them says of its content.
+///
+/// # Errors
+/// Names the input, what was expected and what came.
+pub(super) fn inputs(inputs: Vec<InferInputTensor>, raw: Vec<Vec<u8>>) -> Result<(Vec<Tensor>, Option<String>), ApiError> {
+    if !raw.is_empty() && raw.len() != inputs.len() {
+        return Err(invalid(format!("`raw_input_contents` should have the bytes of all {} inputs, and has those of {}", inputs.len(), raw.len())));
+    }
+    let is_raw = !raw.is_empty();
+    let mut raw = raw.into_iter();
+    let mut content_type = None;
+    let mut tensors = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let InferInputTensor { name, datatype, shape, parameters, contents } = input;
+        if parameters.contains_key("shared_memory_region") {
+            return Err(invalid(format!("input `{name}`: memory is not shared with clients here: send the data with the request")));
+        }
+        content_type = text(parameters.get("content_type"));
+        let datatype = Datatype::of_name(&datatype).ok_or_else(|| {
+            let names: Vec<_> = Datatype::ALL.iter().map(|datatype| datatype.name()).collect();
+            invalid(format!("input `{name}`: expected a datatype of {}, got `{datatype}`", names.join(", ")))
+        })?;
+        let data = match (is_raw, contents) {
+            (true, None) => raw.next().unwrap_or_default(),
+            (true, Some(contents)) if contents == InferTensorContents::default() => raw.next().unwrap_or_default(),
+            (true, Some(_)) => {
+                return Err(invalid(format!("input `{name}` has `contents`, and there are `raw_input_contents` too: expected one of them")));
+            }
+            (false, contents) => typed(&name, datatype, contents.unwrap_or_default())?,
+        };
+        tensors.push(Tensor { name, datatype, shape, data });
+    }
+    Ok((tensors, content_type))
+}
+
+pub(super) fn text(parameter: Option<&InferParameter>) -> Option<String> {
+    match parameter?.parameter_choice.as_ref()? {
+        infer_parameter::ParameterChoice::StringParam(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// A whole number of zero or more, whatever its type.
+pub(super) fn number(parameter: Option<&InferParameter>) -> Option<u64> {
+    match parameter?.parameter_choice.as_ref()? {
+        infer_parameter::ParameterChoice::Int64Param(number) => u64::try_from(*number).ok(),
+        infer_parameter::ParameterChoice::Uint64Param(number) => Some(*number),
+        infer_parameter::ParameterChoice::StringParam(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn typed(name: &str, datatype: Datatype, contents: InferTensorContents) -> Result<Vec<u8>, ApiError> {
+    let out_of_range = |value: &dyn std::fmt::Display| invalid(format!("input `{name}`: {value} is out of the range of {datatype}"));
+    macro_rules! as_is {
+        ($values:expr) => {
+            $values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        };
+    }
+    macro_rules! narrow {
+        ($ty:ty, $values:expr) => {{
+            let mut data = Vec::with_capacity($values.len() * size_of::<$ty>());
+            for value in $values {
+                data.extend(<$ty>::try_from(value).map_err(|_| out_of_range(&value))?.to_le_bytes());
+            }
+            data
+        }};
+    }
+    Ok(match datatype {
+        Datatype::Bool => contents.bool_contents.iter().map(|value| u8::from(*value)).collect(),
+        Datatype::Uint8 => narrow!(u8, contents.uint_contents),
+        Datatype::Uint16 => narrow!(u16, contents.uint_contents),
+        Datatype::Uint32 => as_is!(contents.uint_contents),
+        Datatype::Uint64 => as_is!(contents.uint64_contents),
+        Datatype::Int8 => narrow!(i8, contents.int_contents),
+        Datatype::Int16 => narrow!(i16, contents.int_contents),
+        Datatype::Int32 => as_is!(contents.int_contents),
+        Datatype::Int64 => as_is!(contents.int64_contents),
+        Datatype::Fp32 => as_is!(contents.fp32_contents),
+        Datatype::Fp64 => as_is!(contents.fp64_contents),
+        Datatype::Fp16 | Datatype::Bf16 => {
+            return Err(invalid(format!(
+                "input `{name}` of type {datatype} has no list of its own in the protocol: send it in `raw_input_contents`"
+            )));
+        }
+        Datatype::Bytes => {
+            let mut data = Vec::new();
+            for value in contents.bytes_contents {
+                tensor::push_byte_string(&mut data, &value).map_err(|_| invalid(format!("input `{name}` has a string of 4 GiB or more")))?;
+            }
+            data
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(datatype: &str, contents: Option<InferTensorContents>) -> InferInputTensor {
+        InferInputTensor { name: "x".to_owned(), datatype: datatype.to_owned(), shape: vec![1], parameters: Default::default(), contents }
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        let ints = || Some(InferTensorContents { int_contents: vec![300], ..Default::default() });
+        for (made, raw, says) in [
+            (vec![input("INT8", ints())], vec![], "300 is out of the range of INT8"),
+            (vec![input("INT32", ints())], vec![vec![0; 4]], "expected one of them"),
+            (vec![input("INT32", None)], vec![vec![], vec![]], "all 1 inputs, and has those of 2"),
+            (vec![input("FP16", None)], vec![], "send it in `raw_input_contents`"),
+            (vec![input("float", None)], vec![], "expected a datatype of BOOL"),
+        ] {
+            let error = inputs(made, raw).unwrap_err();
+            assert!(error.told("r").contains(says), "{}", error.told("r"));
+        }
+        let (tensors, _) = inputs(vec![input("INT16", ints())], vec![]).unwrap();
+        assert_eq!(tensors[0].data, 300i16.to_le_bytes());
+    }
+}
