@@ -14,6 +14,7 @@ mod out;
 mod plugin;
 mod predict;
 mod table;
+mod tune;
 mod upload;
 
 use std::process::ExitCode;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Model(model::ModelCommand),
     /// Ask a model
     Predict(predict::PredictArgs),
+    /// Measure which batches, sessions and threads suit a model on this machine
+    Tune(tune::TuneArgs),
     /// Print the host's OpenAPI document
     Openapi(openapi::OpenapiArgs),
 }
@@ -75,6 +78,7 @@ async fn dispatch(command: Command, options: &ClientOptions) -> anyhow::Result<E
         Command::Plugin(command) => plugin::run(command, options).await?,
         Command::Model(command) => model::run(command, &Client::new(options)?).await?,
         Command::Predict(args) => predict::run(args, &Client::new(options)?).await?,
+        Command::Tune(args) => tune::run(args).await?,
         Command::Openapi(args) => openapi::run(args, &Client::new(options)?).await?,
     }
     Ok(ExitCode::SUCCESS)

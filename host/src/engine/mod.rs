@@ -17,6 +17,7 @@ mod sample;
 mod signature;
 mod totals;
 mod trial;
+mod tune;
 mod watch;
 mod worker;
 
@@ -30,6 +31,7 @@ pub use backend::BackendError;
 pub use model::{Merging, Model};
 pub use signature::{Port, Signature, SignatureDocument};
 pub use totals::{BatchTotal, EngineTotals};
+pub use tune::{Measured, Tuned, Wish};
 
 use crate::clock::Ticker;
 use crate::telemetry::metrics::EngineMetrics;

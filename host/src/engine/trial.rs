@@ -52,6 +52,8 @@ pub(super) struct Learned {
     pub(super) layout: Option<Result<Layout, String>>,
     /// Batches save more time than the way to another thread and back costs.
     pub(super) batches_pay: bool,
+    /// A row that the model takes.
+    pub(super) row: Option<Vec<Tensor>>,
 }
 
 /// A model that is tried.
@@ -87,6 +89,9 @@ impl Trial<'_> {
                 Err(error) => refused = error.to_string(),
             }
         }
+        if learned.run.is_some() {
+            learned.row = Sample { seed: Some(1), ..sample }.row(self.signature);
+        }
         if !batches {
             return Ok(learned);
         }
@@ -96,7 +101,7 @@ impl Trial<'_> {
                 .ok_or_else(|| format!("it can't be tried ({refused}): name the axes of all inputs and outputs in `batching.axes`")),
         };
         if let (Ok(layout), Some(run)) = (&layout, learned.run) {
-            learned.batches_pay = self.saving(layout, sample, run).is_some_and(|saving| saving > HANDOVER);
+            learned.batches_pay = self.saving(layout, learned.row.as_deref(), run).is_some_and(|saving| saving > HANDOVER);
         }
         learned.layout = Some(layout);
         Ok(learned)
@@ -172,16 +177,16 @@ impl Trial<'_> {
     }
 
     /// What a batch saves each row.
-    fn saving(&mut self, layout: &Layout, sample: Sample<'_>, run: Duration) -> Option<Duration> {
+    fn saving(&mut self, layout: &Layout, row: Option<&[Tensor]>, run: Duration) -> Option<Duration> {
         let rows = TIMED_ROWS.min(usize::try_from(self.batching.max_batch_size).ok()?);
-        let row = Sample { seed: Some(1), ..sample }.row(self.signature)?;
-        let batch = gathered(layout, self.signature, &vec![row.as_slice(); rows]).ok()?;
+        let batch = gathered(layout, self.signature, &vec![row?; rows]).ok()?;
         let together = self.time(&batch).ok()?;
         run.checked_sub(together / u32::try_from(rows).ok()?)
     }
 }
 
-fn gathered(layout: &Layout, signature: &Signature, rows: &[&[Tensor]]) -> Result<Vec<Tensor>, String> {
+/// Rows as one batch.
+pub(super) fn gathered(layout: &Layout, signature: &Signature, rows: &[&[Tensor]]) -> Result<Vec<Tensor>, String> {
     for row in rows {
         if layout.share(signature, row).map_err(|error| error.to_string())? == Share::ALONE || !layout.merges(signature, rows[0], row) {
             return Err("two rows of its inputs don't merge: name their axes in `batching.axes`".to_owned());
