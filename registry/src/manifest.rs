@@ -40,6 +40,9 @@ pub struct Manifest {
     pub sandbox: SandboxOptions,
     /// How the model itself is run.
     pub engine: EngineOptions,
+    /// Whether answers are kept for requests that ask the same; left out, they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheOptions>,
     /// How the container is built, as given; with [`Runtime::Container`] only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<serde_json::Value>,
@@ -128,6 +131,15 @@ pub struct SandboxOptions {
     pub memory_mb: u32,
     /// Whether a sandbox serves more than one request.
     pub reuse: Reuse,
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CacheOptions {
+    /// How long an answer is good for, up to 30 days.
+    pub ttl_seconds: u32,
+    /// MiB of this version's answers, up to 65536, by default 64; those that were not asked for lately go first.
+    pub max_mb: u32,
 }
 
 /// `[engine]`.

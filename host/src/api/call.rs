@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bulkhead_registry::{ModelName, ModelRef, TenantId};
 
 use super::App;
@@ -11,13 +11,14 @@ use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLO
 use super::extract::{Context, FromPath as _, RawVersion};
 use crate::clock::Deadline;
 use crate::loader::LoaderError;
-use crate::predict::{self, Ask, Missing, Reply, Slot, Variant};
+use crate::predict::{self, Ask, CacheEvent, CacheUse, Missing, Reply, Slot, Variant};
 use crate::sandbox::RequestInfo;
 use crate::telemetry::metrics::Timings;
 
 const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
 const VERSION: HeaderName = HeaderName::from_static("x-bulkhead-version");
 const VARIANT: HeaderName = HeaderName::from_static("x-bulkhead-variant");
+const CACHE: HeaderName = HeaderName::from_static("x-bulkhead-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Which model is asked.
@@ -59,7 +60,10 @@ pub(super) async fn call<T>(
         Ok::<_, ApiError>((slot, variant, ask, said))
     };
     let too_late = |_| ApiError::new(DEADLINE_EXCEEDED, "the request was not there in whole, or its version not in memory, in time");
-    let (slot, variant, ask, said) = tokio::time::timeout_at(deadline.moment().into(), read).await.map_err(too_late)??;
+    let (slot, variant, mut ask, said) = tokio::time::timeout_at(deadline.moment().into(), read).await.map_err(too_late)??;
+    if slot.is_cached() {
+        ask.cache = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).map(CacheUse::of).unwrap_or_default();
+    }
     let request = RequestInfo {
         id: Arc::clone(&context.request_id),
         model: slot.model().clone(),
@@ -101,7 +105,7 @@ fn let_through(slot: &Slot, headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 /// Adds the headers that say which version answered, and where the time went.
-pub(super) fn say_who_answered(headers: &mut HeaderMap, slot: &Slot, variant: Variant, timings: Timings) {
+pub(super) fn say_who_answered(headers: &mut HeaderMap, slot: &Slot, variant: Variant, (timings, cache): (Timings, Option<CacheEvent>)) {
     // Those below, the type of the body and the request's id, so that the map grows once.
     headers.reserve(6);
     // Names and versions have a syntax that fits into headers.
@@ -109,6 +113,9 @@ pub(super) fn say_who_answered(headers: &mut HeaderMap, slot: &Slot, variant: Va
     headers.insert(VERSION, HeaderValue::from_str(slot.version()).unwrap_or(HeaderValue::from_static("")));
     headers.insert(VARIANT, HeaderValue::from_static(variant.name()));
     headers.insert(SERVER_TIMING, server_timing(timings));
+    if let Some(event) = cache {
+        headers.insert(CACHE, HeaderValue::from_static(event.name()));
+    }
 }
 
 /// Where the time went, in milliseconds, by the names of the metrics' stages.

@@ -67,7 +67,7 @@ fn payload(headers: &HeaderMap, body: Vec<u8>) -> Result<Payload, ApiError> {
 }
 
 fn respond(slot: &Slot, variant: Variant, reply: Reply) -> Result<Response, ApiError> {
-    let timings = reply.timings;
+    let how = (reply.timings, reply.cache);
     let (content_type, body) = match reply.payload {
         Payload::Json(text) => (HeaderValue::from_static("application/json"), Body::from(text)),
         Payload::Tensors(tensors) => {
@@ -81,7 +81,7 @@ fn respond(slot: &Slot, variant: Variant, reply: Reply) -> Result<Response, ApiE
         }
     };
     let mut response = body.into_response();
-    call::say_who_answered(response.headers_mut(), slot, variant, timings);
+    call::say_who_answered(response.headers_mut(), slot, variant, how);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     Ok(response)
 }

@@ -1,27 +1,32 @@
 //! Makes a slot of a version: its plugins configured, its model loaded and warmed, and both fitted together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_registry::{Device, Manifest, ModelRef, Reuse, Runtime, TenantId};
+use bulkhead_registry::{Device, Digest, Manifest, ModelRef, Reuse, Runtime, TenantId};
+
+use sha2::{Digest as _, Sha256};
 
 use super::{Loader, LoaderError};
 use crate::engine::{LoadOptions, Model, Port};
-use crate::predict::{Slot, SlotParts};
+use crate::predict::{LocalCache, Slot, SlotParts};
 use crate::sandbox::{Limits, TensorSignature, Transform, TransformOptions};
 use crate::telemetry::metrics::EngineMetrics;
 
 impl Loader {
-    /// Loads a version from the file of its artifact.
-    pub(super) async fn build(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Path) -> Result<Slot, LoaderError> {
+    /// Loads a version from its artifact.
+    pub(super) async fn build(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Digest) -> Result<Slot, LoaderError> {
         if manifest.runtime != Runtime::Onnx {
             return Err(LoaderError::Runtime("container".to_owned()));
         }
         let transforms = self.transforms(tenant, manifest).await?;
         let metrics = self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string());
-        let engine = self.load_model(artifact.to_owned(), manifest, metrics).await?;
+        let engine = self.load_model(self.artifacts().path(artifact), manifest, metrics).await?;
         fit(&transforms, &engine)?;
+        let identity = identity(tenant, artifact, &transforms);
+        let cache =
+            manifest.cache.as_ref().map(|cache| LocalCache::new(Duration::from_secs(cache.ttl_seconds.into()), u64::from(cache.max_mb) << 20));
         Ok(Slot::new(SlotParts {
             model: model.name.as_str().into(),
             version: model.version.to_string().into(),
@@ -29,6 +34,8 @@ impl Loader {
             headers: manifest.headers.clone(),
             engine,
             metrics: self.0.metrics.version(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
+            identity,
+            cache,
         }))
     }
 
@@ -64,6 +71,17 @@ impl Loader {
             .map_err(|error| LoaderError::Host(error.to_string()))?
             .map_err(LoaderError::from)
     }
+}
+
+/// Stands for all that an answer depends on but the request.
+fn identity(tenant: &TenantId, artifact: &Digest, transforms: &[Transform]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let parts = transforms.iter().flat_map(|transform| [transform.digest().to_string(), transform.config().to_owned()]);
+    for part in [tenant.to_string(), artifact.to_string()].into_iter().chain(parts) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 /// Compares what the transforms make and read with what the model takes and gives.

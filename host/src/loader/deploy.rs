@@ -58,8 +58,7 @@ impl Loader {
             self.slots().set(&record.tenant, &record.model, State::Unloaded);
             return None;
         }
-        let artifact = self.artifacts().path(&record.digest);
-        match self.build(&record.tenant, &record.model, &record.manifest, &artifact).await {
+        match self.build(&record.tenant, &record.model, &record.manifest, &record.digest).await {
             Ok(slot) => {
                 self.place(&record, slot);
                 None

@@ -56,7 +56,7 @@ impl Loader {
         if let Some(there) = self.store().version(tenant, model).await? {
             return if there.digest == stored.digest && there.manifest == manifest { Ok((there, false)) } else { Err(conflict(model, &there)) };
         }
-        let slot = self.build(tenant, model, &manifest, &stored.path).await?;
+        let slot = self.build(tenant, model, &manifest, &stored.digest).await?;
         let signature = serde_json::to_value(SignatureDocument::from(slot.engine().signature())).unwrap_or_default();
         let record = VersionRecord {
             tenant: tenant.clone(),
@@ -195,7 +195,7 @@ impl Loader {
             return Ok(());
         }
         let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
-        let slot = self.build(tenant, model, &record.manifest, &self.artifacts().path(&record.digest)).await?;
+        let slot = self.build(tenant, model, &record.manifest, &record.digest).await?;
         self.slots().set(tenant, model, State::Ready(Arc::new(slot)));
         self.count_versions();
         Ok(())

@@ -1,23 +1,28 @@
 //! The one use-case: down through the transforms' `before`, through the model, and up through their `after`.
 
+mod cache;
 mod error;
+mod key;
 mod slots;
 
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
+pub use cache::{CacheEvent, CacheUse, LocalCache};
 pub use error::PredictError;
 pub use slots::{Missing, Slot, SlotParts, Slots, State, Variant};
 
 use crate::clock;
 use crate::payload::Payload;
-use crate::runner::Terms;
+use crate::runner::{RunError, Terms};
 use crate::sandbox::{Exchange, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::Timings;
 use crate::tensor::Tensor;
 use crate::tensor_json::{self, Malformed};
 
 /// What a request asks of a version.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ask {
     /// The body.
     pub payload: Payload,
@@ -27,11 +32,13 @@ pub struct Ask {
     pub priority: u64,
     /// How long it may wait for the model at most.
     pub timeout: Option<Duration>,
+    /// Whether an answer that is kept will do.
+    pub cache: CacheUse,
 }
 
 impl From<Payload> for Ask {
     fn from(payload: Payload) -> Self {
-        Self { payload, outputs: Vec::new(), priority: 0, timeout: None }
+        Self { payload, outputs: Vec::new(), priority: 0, timeout: None, cache: CacheUse::Any }
     }
 }
 
@@ -44,6 +51,8 @@ pub struct Reply {
     pub id: Option<String>,
     /// Where the time went.
     pub timings: Timings,
+    /// What the look into the cache came to, where the version has one.
+    pub cache: Option<CacheEvent>,
 }
 
 /// Runs one request through a version, and counts what became of it.
@@ -51,16 +60,17 @@ pub struct Reply {
 /// # Errors
 /// See [`PredictError`].
 pub async fn run(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
-    let mut timings = Timings::default();
     let began = clock::now();
-    let outcome = match slot.transforms() {
-        [] => infer(slot, request, ask, &mut timings).await,
-        transforms => decorated(slot, transforms, request, ask, &mut timings).await,
-    };
-    match outcome {
-        Ok((payload, id)) => {
-            slot.metrics().answered(timings, !slot.transforms().is_empty());
-            Ok(Reply { payload, id, timings })
+    match answer(slot, request, ask).await {
+        Ok(reply) => {
+            match reply.cache {
+                Some(CacheEvent::Hit) => slot.metrics().answered_from_cache(began.elapsed()),
+                _ => slot.metrics().answered(reply.timings, !slot.transforms().is_empty()),
+            }
+            if let Some(event) = reply.cache {
+                slot.metrics().cached(event.name());
+            }
+            Ok(reply)
         }
         Err(error) => {
             if let PredictError::Plugin { plugin, source } = &error {
@@ -70,6 +80,37 @@ pub async fn run(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, 
             slot.metrics().failed(error.code(), began.elapsed());
             Err(error)
         }
+    }
+}
+
+/// From what is kept, or by running it.
+async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
+    // JSON of tensors asks the same as the tensors, whatever the protocol.
+    let (ask, id) = if slot.transforms().is_empty() { decoded(ask)? } else { (ask, None) };
+    let Some(cache) = slot.cache() else {
+        let mut timings = Timings::default();
+        let payload = made(slot, request, ask, &mut timings).await?;
+        return Ok(Reply { payload, id, timings, cache: None });
+    };
+    let key = key::key(slot, &request.headers, &ask.payload, &ask.outputs);
+    let timings = Mutex::new(Timings::default());
+    let make = || async {
+        let mut own = Timings::default();
+        let payload = made(slot, request, ask.clone(), &mut own).await?;
+        *timings.lock() = own;
+        Ok(payload)
+    };
+    // Somebody else's run may last longer than this request's time.
+    let looked = tokio::time::timeout_at(request.deadline.moment().into(), cache::answer(cache, key, ask.cache, make)).await;
+    let (payload, event) = looked.map_err(|_| PredictError::from(RunError::Deadline))??;
+    let timings = *timings.lock();
+    Ok(Reply { payload, id, timings, cache: Some(event) })
+}
+
+async fn made(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {
+    match slot.transforms() {
+        [] => infer(slot, request, ask, timings).await,
+        transforms => decorated(slot, transforms, request, ask, timings).await,
     }
 }
 
@@ -86,15 +127,13 @@ fn log_failure(request: &RequestInfo, plugin: &str, source: &SandboxError) {
     }
 }
 
-type Answer = (Payload, Option<String>);
-
-async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Answer, PredictError> {
+async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {
     let start = clock::now();
     let busy = |source| PredictError::plugin(&transforms[0], source);
     let Some(places) = Transform::places(transforms, request.deadline).await.map_err(busy)? else {
         return infer(slot, request, ask, timings).await;
     };
-    let Ask { payload, outputs: wanted, priority, timeout } = ask;
+    let Ask { payload, outputs: wanted, priority, timeout, cache } = ask;
     let mut open: Vec<Option<Exchange<'_>>> = Vec::with_capacity(transforms.len());
     let mut step = Step::Proceed(payload);
     for transform in transforms {
@@ -114,13 +153,13 @@ async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo,
     timings.before = start.elapsed();
 
     // Where a transform answered, it and those further in have no say on the way out.
-    let (mut payload, id, outer) = match step {
+    let (mut payload, outer) = match step {
         Step::Proceed(payload) => {
-            let ask = Ask { payload, outputs: Vec::new(), priority, timeout };
-            let (payload, id) = infer(slot, request, ask, timings).await?;
-            (read_by(transforms, payload), id, open.len())
+            let (ask, _) = decoded(Ask { payload, outputs: Vec::new(), priority, timeout, cache })?;
+            let payload = infer(slot, request, ask, timings).await?;
+            (read_by(transforms, payload), open.len())
         }
-        Step::Answer(payload) => (payload, None, open.len() - 1),
+        Step::Answer(payload) => (payload, open.len() - 1),
     };
 
     let start = clock::now();
@@ -140,7 +179,7 @@ async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo,
     if let Payload::Tensors(outputs) = payload {
         payload = Payload::Tensors(select(outputs, &wanted)?);
     }
-    Ok((payload, id))
+    Ok(payload)
 }
 
 /// What the innermost transform reads of the model's outputs: the others would be copied into it for nothing.
@@ -154,27 +193,30 @@ fn read_by(transforms: &[Transform], mut outputs: Payload) -> Payload {
     outputs
 }
 
-async fn infer(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Answer, PredictError> {
-    let Ask { payload, outputs: mut wanted, priority, timeout } = ask;
-    let mut terms = Terms { deadline: request.deadline, priority, timeout };
-    let (inputs, id) = match payload {
-        Payload::Tensors(tensors) => (tensors, None),
-        Payload::Json(text) => {
-            let request = tensor_json::decode(&text)?;
-            if let Some((at, _)) = request.follow.first() {
-                let pointer = format!("/inputs/{at}/parameters/binary_data_size");
-                let message = "nothing follows the JSON here: binary tensors go to `/v2/models/{name}/infer`".to_owned();
-                return Err(Malformed { pointer, message }.into());
-            }
-            (terms.priority, terms.timeout) = (request.priority, request.timeout);
-            wanted.extend(request.outputs.into_iter().map(|output| output.name));
-            (request.inputs, request.id)
-        }
+/// With tensors in place of their JSON, and the id that this had.
+fn decoded(ask: Ask) -> Result<(Ask, Option<String>), PredictError> {
+    let Payload::Json(text) = &ask.payload else { return Ok((ask, None)) };
+    let request = tensor_json::decode(text)?;
+    if let Some((at, _)) = request.follow.first() {
+        let pointer = format!("/inputs/{at}/parameters/binary_data_size");
+        let message = "nothing follows the JSON here: binary tensors go to `/v2/models/{name}/infer`".to_owned();
+        return Err(Malformed { pointer, message }.into());
+    }
+    let outputs = request.outputs.into_iter().map(|output| output.name).collect();
+    let payload = Payload::Tensors(request.inputs);
+    Ok((Ask { payload, outputs, priority: request.priority, timeout: request.timeout, ..ask }, request.id))
+}
+
+async fn infer(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {
+    let inputs = match ask.payload {
+        Payload::Tensors(tensors) => tensors,
+        Payload::Json(_) => return Err(PredictError::NotTensors { content_type: "application/json".to_owned() }),
         Payload::Blob { content_type, .. } => return Err(PredictError::NotTensors { content_type }),
     };
+    let terms = Terms { deadline: request.deadline, priority: ask.priority, timeout: ask.timeout };
     let ran = slot.runner().run(inputs, terms).await?;
     (timings.queue, timings.assembly, timings.inference, timings.split) = (ran.queue, ran.assembly, ran.inference, ran.split);
-    Ok((Payload::Tensors(select(ran.outputs, &wanted)?), id))
+    Ok(Payload::Tensors(select(ran.outputs, &ask.outputs)?))
 }
 
 /// The outputs that are asked for, in the order in which they are; all where none is named.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bulkhead_registry::{ModelName, ModelRef, TenantId, Version};
 use parking_lot::Mutex;
 
+use super::cache::{AnswerCache, LocalCache};
 use crate::engine::Model;
 use crate::runner::Runner;
 use crate::sandbox::Transform;
@@ -30,6 +31,10 @@ pub struct SlotParts {
     pub engine: Arc<Model>,
     /// What counts it.
     pub metrics: VersionMetrics,
+    /// Stands for tenant, artifact and transforms with their configuration.
+    pub identity: [u8; 32],
+    /// Where its answers are kept, if they are.
+    pub cache: Option<LocalCache>,
 }
 
 impl Slot {
@@ -73,6 +78,22 @@ impl Slot {
     #[must_use]
     pub fn engine(&self) -> &Arc<Model> {
         &self.0.engine
+    }
+
+    /// Stands for tenant, artifact and transforms with their configuration.
+    #[must_use]
+    pub fn identity(&self) -> &[u8; 32] {
+        &self.0.identity
+    }
+
+    /// Keeps its answers.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.0.cache.is_some()
+    }
+
+    pub(super) fn cache(&self) -> Option<&dyn AnswerCache> {
+        self.0.cache.as_ref().map(|cache| cache as &dyn AnswerCache)
     }
 
     /// What counts it.

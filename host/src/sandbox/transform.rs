@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bulkhead_registry::Digest;
+
 use super::error::SandboxError;
 use super::exchange::{Exchange, RequestInfo, Step};
 use super::places::{self, Places};
@@ -52,6 +54,18 @@ impl Transform {
     #[must_use]
     pub fn plugin(&self) -> &str {
         &self.plain.log.plugin
+    }
+
+    /// Of the plugin's component.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.plain.digest
+    }
+
+    /// JSON text of the configuration.
+    #[must_use]
+    pub fn config(&self) -> &str {
+        &self.options.config
     }
 
     /// Whether fresh instances begin configured; else each request configures its own.

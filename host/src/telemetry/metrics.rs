@@ -1,5 +1,6 @@
 //! All metrics, with their labels. Rooms get handles; nobody writes a metric's name elsewhere.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ const STAGE_SECONDS: [f64; 15] = [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1
 /// Upper bounds of a run's rows.
 const BATCH_ROWS: [f64; 13] = [1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0];
 
+/// What a look into the cache may come to.
+const CACHE_EVENTS: [&str; 3] = ["hit", "miss", "bypass"];
+
 /// All metrics of the host.
 pub struct Metrics {
     registry: Registry,
@@ -20,6 +24,7 @@ pub struct Metrics {
     stages: HistogramVec,
     plugin_failures: IntCounterVec,
     versions: IntGaugeVec,
+    cache_events: IntCounterVec,
     batch_rows: HistogramVec,
     queue_depth: IntGaugeVec,
     batches_retried: IntCounterVec,
@@ -58,12 +63,17 @@ impl Metrics {
         let batch_rows =
             HistogramVec::new(HistogramOpts::new("engine_batch_rows", "Rows of each run of a model").buckets(BATCH_ROWS.to_vec()), &version_labels)?;
         let queue_depth = IntGaugeVec::new(Opts::new("engine_queue_depth", "Requests that wait for a model"), &version_labels)?;
+        let cache_events = IntCounterVec::new(
+            Opts::new("cache_events_total", "Requests to versions that keep their answers, by what came of it: hit, miss, bypass"),
+            &["tenant", "model", "version", "event"],
+        )?;
         let batches_retried = IntCounterVec::new(
             Opts::new("engine_batches_retried_total", "Batches that failed, so that their requests were run again one by one"),
             &version_labels,
         )?;
         let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
-        let all: [Box<dyn Collector>; 8] = [
+        let all: [Box<dyn Collector>; 9] = [
+            Box::new(cache_events.clone()),
             Box::new(requests.clone()),
             Box::new(stages.clone()),
             Box::new(plugin_failures.clone()),
@@ -82,6 +92,7 @@ impl Metrics {
             stages,
             plugin_failures,
             versions,
+            cache_events,
             batch_rows,
             queue_depth,
             batches_retried,
@@ -106,6 +117,11 @@ impl Metrics {
             ok: self.requests.with_label_values(&[tenant, model, version, "ok"]),
             requests: self.requests.clone(),
             plugin_failures: self.plugin_failures.clone(),
+            cache_events: self.cache_events.clone(),
+            cache_counters: Default::default(),
+            cache_hits: AtomicU64::new(0),
+            cache_hit_nanos: AtomicU64::new(0),
+            cache_misses: AtomicU64::new(0),
             queue: stage("queue"),
             before: stage("before"),
             assembly: stage("assembly"),
@@ -188,6 +204,10 @@ pub struct Totals {
     pub answered: u64,
     /// Requests without one.
     pub failed: Total,
+    /// Answers that were kept.
+    pub cache_hits: Total,
+    /// Answers that had to be made.
+    pub cache_misses: u64,
     /// See [`Timings`].
     pub queue: Total,
     /// See [`Timings`].
@@ -207,6 +227,12 @@ pub struct VersionMetrics {
     ok: IntCounter,
     requests: IntCounterVec,
     plugin_failures: IntCounterVec,
+    cache_events: IntCounterVec,
+    /// Of each of the events; made when it first happens.
+    cache_counters: [OnceLock<IntCounter>; CACHE_EVENTS.len()],
+    cache_hits: AtomicU64,
+    cache_hit_nanos: AtomicU64,
+    cache_misses: AtomicU64,
     queue: Histogram,
     before: Histogram,
     assembly: Histogram,
@@ -234,6 +260,26 @@ impl VersionMetrics {
         }
     }
 
+    /// A request was answered by what was kept, after so long.
+    pub fn answered_from_cache(&self, after: Duration) {
+        self.ok.inc();
+        self.cache_hits.fetch_add(1, Ordering::Relaxed);
+        self.cache_hit_nanos.fetch_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// A look into the cache came to this.
+    pub fn cached(&self, event: &str) {
+        let [tenant, model, version] = &self.labels;
+        if event == "miss" {
+            self.cache_misses.fetch_add(1, Ordering::Relaxed);
+        }
+        let at = CACHE_EVENTS.iter().position(|known| *known == event);
+        match at.and_then(|at| self.cache_counters.get(at)) {
+            Some(counter) => counter.get_or_init(|| self.cache_events.with_label_values(&[tenant.as_str(), model, version, event])).inc(),
+            None => self.cache_events.with_label_values(&[tenant.as_str(), model, version, event]).inc(),
+        }
+    }
+
     /// A request was not answered after so long; `code` is the error's.
     pub fn failed(&self, code: &str, after: Duration) {
         self.failures.fetch_add(1, Ordering::Relaxed);
@@ -257,6 +303,11 @@ impl VersionMetrics {
                 count: self.failures.load(Ordering::Relaxed),
                 seconds: Duration::from_nanos(self.failure_nanos.load(Ordering::Relaxed)).as_secs_f64(),
             },
+            cache_hits: Total {
+                count: self.cache_hits.load(Ordering::Relaxed),
+                seconds: Duration::from_nanos(self.cache_hit_nanos.load(Ordering::Relaxed)).as_secs_f64(),
+            },
+            cache_misses: self.cache_misses.load(Ordering::Relaxed),
             queue: of(&self.queue),
             before: of(&self.before),
             assembly: of(&self.assembly),

@@ -1,5 +1,6 @@
 //! Tensors as JSON: the bodies of the Open Inference Protocol's `infer`.
 
+mod canonical;
 mod decode;
 mod elements;
 mod encode;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::tensor::Tensor;
 
+pub use canonical::canonical;
 pub use decode::decode;
 pub use encode::{Answer, Unwritable, encode};
 

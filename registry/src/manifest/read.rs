@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::section::{Problems, Section, shown};
-use super::{EngineOptions, Manifest, ManifestError, Reuse, Runtime, SandboxOptions, TransformUse};
+use super::{CacheOptions, EngineOptions, Manifest, ManifestError, Reuse, Runtime, SandboxOptions, TransformUse};
 
 /// Every transform is a sandbox per request.
 const MAX_TRANSFORMS: usize = 8;
@@ -16,6 +16,8 @@ const MAX_TAG_VALUE_CHARS: usize = 256;
 /// Arbitrary; every header is copied into every sandbox.
 const MAX_HEADERS: usize = 16;
 const MAX_HEADER_BYTES: usize = 64;
+/// 30 days: what is good for longer is no answer of a model that changes.
+const MAX_TTL_SECONDS: u32 = 30 * 24 * 3600;
 
 /// Plugins are other people's code: what proves who the caller is never reaches them.
 const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -43,9 +45,10 @@ fn top(value: Value, problems: &mut Problems) -> Option<Manifest> {
     let batching = top.section("batching").map(super::batching::read).unwrap_or_default();
     let sandbox = top.section("sandbox").map(sandbox).unwrap_or_default();
     let engine = top.section("engine").map(engine).unwrap_or_default();
+    let cache = top.section("cache").and_then(cache);
     let container = container(&mut top, runtime);
     top.finish();
-    Some(Manifest { runtime: runtime?, transforms, tags, git_sha, headers, batching, sandbox, engine, container })
+    Some(Manifest { runtime: runtime?, transforms, tags, git_sha, headers, batching, sandbox, engine, cache, container })
 }
 
 fn transforms(top: &mut Section<'_>) -> Vec<TransformUse> {
@@ -148,6 +151,16 @@ fn sandbox(mut section: Section<'_>) -> SandboxOptions {
     };
     section.finish();
     read
+}
+
+fn cache(mut section: Section<'_>) -> Option<CacheOptions> {
+    let ttl_seconds = section.integer("ttl_seconds", 1..=MAX_TTL_SECONDS);
+    if ttl_seconds.is_none() {
+        section.missing("ttl_seconds", "how long an answer is good for");
+    }
+    let max_mb = section.integer("max_mb", 1..=65_536).unwrap_or(64);
+    section.finish();
+    Some(CacheOptions { ttl_seconds: ttl_seconds?, max_mb })
 }
 
 fn engine(mut section: Section<'_>) -> EngineOptions {

@@ -34,6 +34,8 @@ reuse = "warm"
 instances = 2
 threads = 4
 device = "cuda"
+[cache]
+ttl_seconds = 60
 "##;
 
 fn problems(text: &str) -> Vec<(String, String)> {
@@ -76,6 +78,7 @@ fn every_key_reads() {
     assert_eq!(manifest.batching, batching);
     assert_eq!(manifest.sandbox, SandboxOptions { timeout_ms: 250, memory_mb: 128, reuse: Reuse::Warm });
     assert_eq!(manifest.engine, EngineOptions { instances: Some(2), threads: Some(4), device: Device::Cuda { id: 0 } });
+    assert_eq!(manifest.cache, Some(CacheOptions { ttl_seconds: 60, max_mb: 64 }));
     assert_eq!(manifest.container, None);
 }
 
@@ -90,6 +93,7 @@ fn everything_but_the_runtime_has_a_default() {
         batching: Batching::default(),
         sandbox: SandboxOptions::default(),
         engine: EngineOptions::default(),
+        cache: None,
         container: None,
     };
     assert_eq!(Manifest::from_toml("runtime = 'onnx'").unwrap(), expected);
@@ -131,6 +135,7 @@ fn toml_and_json_are_the_same_manifest() {
         },
         "sandbox": {"timeout_ms": 250, "memory_mb": 128, "reuse": "warm"},
         "engine": {"instances": 2, "threads": 4, "device": "cuda:0"},
+        "cache": {"ttl_seconds": 60, "max_mb": 64},
     });
     assert_eq!(Manifest::from_json(&json.to_string()).unwrap(), toml);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&toml.to_json()).unwrap(), json);
@@ -203,6 +208,8 @@ fn one_mistake() {
         ("runtime = 'onnx'\n[engine]\ndevice = 'gpu'", "/engine/device", "expected `cpu`, `cuda` or"),
         ("runtime = 'onnx'\n[engine]\ndevice = 'cuda:256'", "/engine/device", "got `cuda:256`"),
         ("runtime = 'onnx'\n[engine]\ndevice = 'cuda:+1'", "/engine/device", "got `cuda:+1`"),
+        ("runtime = 'onnx'\n[cache]", "/cache/ttl_seconds", "missing; expected how long"),
+        ("runtime = 'onnx'\n[cache]\nttl_seconds = 0", "/cache/ttl_seconds", "from 1 to 2592000"),
         ("runtime = 'onnx'\n[container]\nkind = 'torch'", "/container", "only with `runtime = \"container\"`"),
         ("runtime = 'container'\ncontainer = 1", "/container", "expected a table"),
         ("runtime = 'onnx'\n\n= 1", "", "in line 3"),

@@ -19,6 +19,8 @@ pub(super) struct Config<'a> {
     pub(super) file: &'static str,
     /// Where requests share runs.
     pub(super) batching: Option<&'a Batching>,
+    /// Keeps its answers.
+    pub(super) is_cached: bool,
     face: Face,
 }
 
@@ -43,6 +45,7 @@ impl<'a> Config<'a> {
             is_on_gpu: engine.is_on_gpu(),
             file: "model.onnx",
             batching: (max_batch_size > 0).then(|| engine.batching()),
+            is_cached: slot.is_cached(),
             face,
         }
     }
@@ -94,6 +97,7 @@ impl<'a> Config<'a> {
             "parameters": {},
             "model_warmup": [],
             "model_transaction_policy": { "decoupled": false },
+            "response_cache": { "enable": self.is_cached },
         });
         if let (Some(batching), Some(document)) = (self.batching, document.as_object_mut()) {
             document.insert("dynamic_batching".to_owned(), dynamic_batching(batching));

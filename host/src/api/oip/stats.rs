@@ -5,7 +5,7 @@ use crate::predict::Slot;
 use crate::telemetry::metrics::Total;
 
 /// How often something happened, and how long it took in all.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Duration {
     pub(super) count: u64,
     pub(super) ns: u64,
@@ -57,8 +57,8 @@ impl Stats {
                 ("compute_input", compute_input),
                 ("compute_infer", sum(totals.inference.count, &[totals.inference])),
                 ("compute_output", compute_output),
-                ("cache_hit", Duration::default()),
-                ("cache_miss", Duration::default()),
+                ("cache_hit", sum(totals.cache_hits.count, &[totals.cache_hits])),
+                ("cache_miss", Duration { count: totals.cache_misses, ns: 0 }),
             ],
             batches: engine.batches.iter().map(Batch::from).collect(),
         }

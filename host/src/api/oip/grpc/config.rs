@@ -3,7 +3,8 @@
 use super::message::model_version_policy::{Latest, PolicyChoice};
 use super::message::{
     DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput,
-    ModelQueuePolicy, ModelStatistics, ModelTransactionPolicy, ModelVersionPolicy, StatisticDuration, model_instance_group, model_queue_policy,
+    ModelQueuePolicy, ModelResponseCache, ModelStatistics, ModelTransactionPolicy, ModelVersionPolicy, StatisticDuration, model_instance_group,
+    model_queue_policy,
 };
 use crate::api::oip::config::{Config, Input};
 use crate::api::oip::stats::{Duration, Stats};
@@ -38,6 +39,7 @@ impl From<Config<'_>> for ModelConfig {
             default_model_filename: config.file.to_owned(),
             dynamic_batching: config.batching.map(Into::into),
             model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
+            response_cache: Some(ModelResponseCache { enable: config.is_cached }),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::api::extract::Context;
 use crate::api::oip::{ask, version};
 use crate::api::router;
 use crate::clock;
-use crate::predict::{Ask, Slot};
+use crate::predict::{Ask, CacheUse, Slot};
 
 /// Requests of one stream that are under way at one time. Arbitrary: as many as fill a batch.
 const AT_ONCE: usize = 64;
@@ -87,6 +87,7 @@ pub(super) async fn infer(app: &App, caller: &Caller, request: ModelInferRequest
             outputs: outputs.into_iter().map(|output| output.name).collect(),
             priority: tensors::number(parameters.get("priority")).unwrap_or(0),
             timeout: tensors::number(parameters.get("timeout")).filter(|timeout| *timeout > 0).map(Duration::from_micros),
+            cache: CacheUse::Any,
         };
         Ok((ask, ()))
     };

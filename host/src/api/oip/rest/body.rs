@@ -14,7 +14,7 @@ use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::api::oip::ask;
 use crate::api::oip::face::{Face, FacePort};
 use crate::api::upload;
-use crate::predict::{Ask, Slot};
+use crate::predict::{Ask, CacheUse, Slot};
 use crate::tensor::{self, Tensor};
 use crate::tensor_json::{self, Request};
 
@@ -58,7 +58,7 @@ pub(super) async fn read(slot: &Slot, headers: &HeaderMap, body: Body, limit: u6
     let Request { id, inputs, mut content_types, outputs, binary_outputs, priority, timeout, .. } = request;
     let names = outputs.iter().map(|output| output.name.clone()).collect();
     let payload = ask::payload(slot, inputs, content_types.pop().flatten())?;
-    Ok((Ask { payload, outputs: names, priority, timeout }, Said { id, outputs, binary_outputs }))
+    Ok((Ask { payload, outputs: names, priority, timeout, cache: CacheUse::Any }, Said { id, outputs, binary_outputs }))
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {

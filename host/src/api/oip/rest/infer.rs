@@ -42,9 +42,9 @@ async fn infer(
     let target = Target { tenant: &caller.tenant, model: &which.name, version: version.as_deref() };
     let read = async |slot: &Slot| body::read(slot, &headers, body, app.http.max_body_bytes).await;
     let Called { slot, variant, reply, said } = call::call(&app, target, &context, &headers, read).await?;
-    let timings = reply.timings;
+    let how = (reply.timings, reply.cache);
     let outputs = ask::outputs(reply.payload)?;
     let mut response = response::response(&slot, &said, outputs, &headers).await?;
-    call::say_who_answered(response.headers_mut(), &slot, variant, timings);
+    call::say_who_answered(response.headers_mut(), &slot, variant, how);
     Ok(response)
 }

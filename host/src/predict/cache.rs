@@ -1,0 +1,178 @@
+//! Answers that are kept for requests that ask the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::PredictError;
+use super::key::Key;
+use crate::payload::Payload;
+
+/// An answer that is kept: what came out, and the id of no request.
+pub(super) type Kept = Arc<Payload>;
+
+/// Who was to make an answer could not: it was told why itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotMade;
+
+/// Where answers are kept: in this process, or, later, in one store for several hosts.
+#[async_trait]
+pub(super) trait AnswerCache: Send + Sync {
+    /// The answer that is kept, or the one that `make` gives; then it is kept. Of several that ask the same at one time, one
+    /// makes the answer and the others get it. What can't be made is not kept.
+    ///
+    /// # Errors
+    /// Where `make` gave none, whoever ran it.
+    async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade>;
+
+    /// Keeps an answer in place of the one that is there.
+    async fn put(&self, key: Key, answer: Kept);
+}
+
+/// What a look into the cache came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheEvent {
+    /// The answer was there, or somebody else was just making it.
+    Hit,
+    /// It was made.
+    Miss,
+    /// The caller did not want one that was kept.
+    Bypass,
+}
+
+impl CacheEvent {
+    /// As it stands in answers and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// What the caller wants of the cache, by the words of HTTP's `Cache-Control`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheUse {
+    /// An answer that is kept will do.
+    #[default]
+    Any,
+    /// `no-cache`: a new one, which is kept.
+    Fresh,
+    /// `no-store`: a new one, which is not kept.
+    Without,
+}
+
+impl CacheUse {
+    /// Of the header's value.
+    #[must_use]
+    pub fn of(cache_control: &str) -> Self {
+        let says = |word: &str| cache_control.split(',').any(|directive| directive.trim().eq_ignore_ascii_case(word));
+        match (says("no-store"), says("no-cache")) {
+            (true, _) => Self::Without,
+            (false, true) => Self::Fresh,
+            _ => Self::Any,
+        }
+    }
+}
+
+/// Answers of one version, in this process.
+pub struct LocalCache {
+    answers: moka::future::Cache<Key, Kept>,
+    bytes: u64,
+}
+
+/// What an entry takes beside its answer.
+const ENTRY_BYTES: usize = 256;
+
+impl LocalCache {
+    /// For answers that are good for so long, of so many bytes in all.
+    #[must_use]
+    pub fn new(ttl: Duration, bytes: u64) -> Self {
+        let answers = moka::future::Cache::builder().max_capacity(bytes).weigher(|_: &Key, answer: &Kept| weight(answer)).time_to_live(ttl).build();
+        Self { answers, bytes }
+    }
+
+    /// Holds to the bound now, rather than some answers later, and keeps nothing that does not fit by itself.
+    async fn settle(&self, key: &Key, answer: &Kept) {
+        if u64::from(weight(answer)) > self.bytes {
+            self.answers.invalidate(key).await;
+        }
+        self.answers.run_pending_tasks().await;
+    }
+}
+
+fn weight(answer: &Kept) -> u32 {
+    u32::try_from(ENTRY_BYTES + bytes_of(answer)).unwrap_or(u32::MAX)
+}
+
+fn bytes_of(payload: &Payload) -> usize {
+    match payload {
+        Payload::Json(text) => text.len(),
+        Payload::Tensors(tensors) => tensors.iter().map(|tensor| tensor.data.len() + tensor.name.len() + 8 * tensor.shape.len()).sum(),
+        Payload::Blob { content_type, data } => content_type.len() + data.len(),
+    }
+}
+
+#[async_trait]
+impl AnswerCache for LocalCache {
+    async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade> {
+        let entry = self.answers.entry(key).or_try_insert_with(make).await.map_err(|_| NotMade)?;
+        if entry.is_fresh() {
+            self.settle(&key, entry.value()).await;
+        }
+        Ok(entry.into_value())
+    }
+
+    async fn put(&self, key: Key, answer: Kept) {
+        self.answers.insert(key, Arc::clone(&answer)).await;
+        self.settle(&key, &answer).await;
+    }
+}
+
+/// Answers from the cache where it may, and else by `make`.
+pub(super) async fn answer<F>(
+    cache: &dyn AnswerCache,
+    key: Key,
+    wanted: CacheUse,
+    make: impl Fn() -> F + Send + Sync,
+) -> Result<(Payload, CacheEvent), PredictError>
+where
+    F: Future<Output = Result<Payload, PredictError>> + Send,
+{
+    if wanted != CacheUse::Any {
+        let kept = Arc::new(make().await?);
+        if wanted == CacheUse::Fresh {
+            cache.put(key, Arc::clone(&kept)).await;
+        }
+        return Ok((unwrapped(kept), CacheEvent::Bypass));
+    }
+    // What this request's own attempt came to, if there was one.
+    let own: Mutex<Option<Result<(), PredictError>>> = Mutex::default();
+    let attempt = Box::pin(async {
+        let made = make().await;
+        let (outcome, kept) = match made {
+            Ok(payload) => (Ok(()), Ok(Arc::new(payload))),
+            Err(error) => (Err(error), Err(NotMade)),
+        };
+        *own.lock() = Some(outcome);
+        kept
+    });
+    let got = cache.get_or_make(key, attempt).await;
+    let own = own.into_inner();
+    match (got, own) {
+        (Ok(kept), None) => Ok((unwrapped(kept), CacheEvent::Hit)),
+        (Ok(kept), Some(_)) => Ok((unwrapped(kept), CacheEvent::Miss)),
+        (Err(NotMade), Some(Err(error))) => Err(error),
+        // Somebody else's error is not this request's: its time, say, was up sooner.
+        (Err(NotMade), _) => make().await.map(|payload| (payload, CacheEvent::Miss)),
+    }
+}
+
+fn unwrapped(kept: Kept) -> Payload {
+    Arc::try_unwrap(kept).unwrap_or_else(|kept| Payload::clone(&kept))
+}
