@@ -108,6 +108,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         metrics,
         in_flight: Semaphore::new(config.http.max_in_flight),
         http: config.http.clone(),
+        nv_names: config.telemetry.nv_names,
         life: Life::default(),
         lock,
     }))

@@ -77,6 +77,7 @@ async fn a_client_that_goes_away_frees_the_engine() {
         assert!(gone.is_err());
         is_free(&host).await;
     }
+    assert_eq!(host.metric("bulkhead_predict_requests_total", &[("model", "slow"), ("outcome", "cancelled")]).await, 9.0);
 }
 
 #[tokio::test]

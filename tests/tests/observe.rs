@@ -15,6 +15,30 @@ async fn probes_answer_on_both_listeners() {
     host.admin_get("/v1/models").await.error(404, "not_found");
 }
 
+#[tokio::test]
+async fn metrics_go_by_tritons_names_where_that_is_wanted() {
+    let host = TestHost::setup().env("BULKHEAD_TELEMETRY_NV_METRICS", "true").start().await;
+    let batching = format!("{}\n[batching]\nmax_batch_size = 8", fixtures::PLAIN);
+    host.deploy("add_one", "1.0.0", &batching, fixtures::model("add_one")).await;
+    let rows = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [3, 4], "data": vec![0; 12] }] });
+    assert_eq!(host.predict("add_one", &rows).await.status, 200);
+    host.predict("add_one", &json!({ "inputs": [] })).await.error(400, "invalid_input");
+    let text = host.get("/metrics").await.expect(200).text();
+    let labels = r#"model="add_one",version="1.0.0",namespace="default""#;
+    for line in [
+        format!("nv_inference_request_success{{{labels}}} 1"),
+        format!("nv_inference_request_failure{{{labels},reason=\"OTHER\"}} 1"),
+        format!("nv_inference_request_failure{{{labels},reason=\"REJECTED\"}} 0"),
+        format!("nv_inference_count{{{labels}}} 3"),
+        format!("nv_inference_exec_count{{{labels}}} 1"),
+        format!("nv_inference_pending_request_count{{{labels}}} 0"),
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line} is not in\n{text}");
+    }
+    let without = TestHost::start().await;
+    assert!(!without.get("/metrics").await.expect(200).text().contains("nv_inference"));
+}
+
 const FILE: &str = r#"
 [[plugins]]
 name = "classify"

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 use serde_json::{Value, json};
 
-use super::App;
 use super::error::ApiError;
+use super::{App, oip};
 use crate::predict::State as VersionState;
 
 pub(super) fn routes() -> Router<App> {
@@ -56,6 +56,9 @@ async fn ready(State(app): State<App>) -> Response {
 }
 
 async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
-    let text = app.metrics.text().map_err(|error| ApiError::internal(error.to_string()))?;
+    let mut text = app.metrics.text().map_err(|error| ApiError::internal(error.to_string()))?;
+    if app.nv_names {
+        text.push_str(&oip::nv::text(&app));
+    }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

@@ -40,6 +40,8 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// Bounds of requests.
     pub http: Http,
+    /// Metrics go by Triton's names too.
+    pub nv_names: bool,
     /// Predict requests at one time.
     pub in_flight: Semaphore,
     /// Where the host is between start and stop.

@@ -80,6 +80,8 @@ pub struct Telemetry {
     pub filter: String,
     /// How they look.
     pub format: LogFormat,
+    /// Metrics go by Triton's names too.
+    pub nv_names: bool,
 }
 
 /// How log lines look.
@@ -164,6 +166,7 @@ impl Config {
             telemetry: Telemetry {
                 filter: reader.text("telemetry.filter", "info"),
                 format: reader.choice("telemetry.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)], LogFormat::Text),
+                nv_names: reader.boolean("telemetry.nv_metrics", false),
             },
             plugins: deploy::plugins(&mut reader, folder),
             models: deploy::models(&mut reader, folder),

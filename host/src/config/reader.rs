@@ -102,6 +102,15 @@ impl Reader {
         }
     }
 
+    pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
+        let Some(value) = self.take(key) else { return default };
+        let read = value.as_bool().or_else(|| value.as_str()?.parse().ok());
+        if read.is_none() {
+            self.wrong(key, "`true` or `false`", &value);
+        }
+        read.unwrap_or(default)
+    }
+
     pub(super) fn address(&mut self, key: &str, default: SocketAddr) -> SocketAddr {
         let Some(value) = self.take(key) else { return default };
         match value.as_str().and_then(|text| text.parse().ok()) {

@@ -194,6 +194,12 @@ impl Model {
         &self.batching
     }
 
+    /// Requests that wait.
+    #[must_use]
+    pub fn waiting(&self) -> i64 {
+        self.shared.metrics.queue_depth.get()
+    }
+
     /// All runs so far.
     #[must_use]
     pub fn totals(&self) -> EngineTotals {

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::payload::Payload;
 use crate::runner::{RunError, Terms};
 use crate::sandbox::{Exchange, RequestInfo, SandboxError, Step, Transform};
-use crate::telemetry::metrics::Timings;
+use crate::telemetry::metrics::{CANCELLED, Timings};
 use crate::tensor::Tensor;
 use crate::tensor_json::{self, Malformed};
 
@@ -61,7 +61,10 @@ pub struct Reply {
 /// See [`PredictError`].
 pub async fn run(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
     let began = clock::now();
-    match answer(slot, request, ask).await {
+    let mut going = Going { slot, began, over: false };
+    let answered = answer(slot, request, ask).await;
+    going.over = true;
+    match answered {
         Ok(reply) => {
             match reply.cache {
                 Some(CacheEvent::Hit) => slot.metrics().answered_from_cache(began.elapsed()),
@@ -79,6 +82,21 @@ pub async fn run(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, 
             }
             slot.metrics().failed(error.code(), began.elapsed());
             Err(error)
+        }
+    }
+}
+
+/// A request that is under way: one that is dropped before it is over is one whose caller went away.
+struct Going<'a> {
+    slot: &'a Slot,
+    began: Instant,
+    over: bool,
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.slot.metrics().failed(CANCELLED, self.began.elapsed());
         }
     }
 }

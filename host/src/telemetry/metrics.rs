@@ -40,7 +40,10 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new_custom(Some("bulkhead".to_owned()), None)?;
         let requests = IntCounterVec::new(
-            Opts::new("predict_requests_total", "Predict requests by what became of them; outcome is ok or an error code"),
+            Opts::new(
+                "predict_requests_total",
+                "Predict requests by what became of them; outcome is ok, an error code, or cancelled where the caller went away",
+            ),
             &["tenant", "model", "version", "outcome"],
         )?;
         let stages = HistogramVec::new(
@@ -128,7 +131,7 @@ impl Metrics {
             split: stage("split"),
             inference: stage("inference"),
             after: stage("after"),
-            failures: AtomicU64::new(0),
+            failures: Default::default(),
             failure_nanos: AtomicU64::new(0),
             labels,
         }
@@ -188,6 +191,37 @@ pub struct Timings {
     pub after: Duration,
 }
 
+/// Why a request was not answered, as coarsely as Triton's metrics tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Too much waited already.
+    Rejected,
+    /// The caller had gone.
+    Canceled,
+    /// The runtime could not run it.
+    Backend,
+    /// Anything else.
+    Other,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rejected, Self::Canceled, Self::Backend, Self::Other];
+
+    /// Of an error's code.
+    fn of(code: &str) -> Self {
+        match code {
+            "overloaded" => Self::Rejected,
+            CANCELLED => Self::Canceled,
+            "inference_failed" => Self::Backend,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The outcome of a request whose caller went away.
+pub const CANCELLED: &str = "cancelled";
+
 /// How often something happened, and how long it took in all.
 #[derive(Debug, Clone, Copy)]
 pub struct Total {
@@ -204,6 +238,8 @@ pub struct Totals {
     pub answered: u64,
     /// Requests without one.
     pub failed: Total,
+    /// Of these, how many for which reason.
+    pub failures: [(Reason, u64); Reason::ALL.len()],
     /// Answers that were kept.
     pub cache_hits: Total,
     /// Answers that had to be made.
@@ -239,7 +275,8 @@ pub struct VersionMetrics {
     split: Histogram,
     inference: Histogram,
     after: Histogram,
-    failures: AtomicU64,
+    /// By reason.
+    failures: [AtomicU64; Reason::ALL.len()],
     failure_nanos: AtomicU64,
     labels: [String; 3],
 }
@@ -282,7 +319,7 @@ impl VersionMetrics {
 
     /// A request was not answered after so long; `code` is the error's.
     pub fn failed(&self, code: &str, after: Duration) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failures[Reason::of(code) as usize].fetch_add(1, Ordering::Relaxed);
         self.failure_nanos.fetch_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let [tenant, model, version] = &self.labels;
         self.requests.with_label_values(&[tenant, model, version, code]).inc();
@@ -299,8 +336,9 @@ impl VersionMetrics {
         let of = |histogram: &Histogram| Total { count: histogram.get_sample_count(), seconds: histogram.get_sample_sum() };
         Totals {
             answered: self.ok.get(),
+            failures: Reason::ALL.map(|reason| (reason, self.failures[reason as usize].load(Ordering::Relaxed))),
             failed: Total {
-                count: self.failures.load(Ordering::Relaxed),
+                count: self.failures.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
                 seconds: Duration::from_nanos(self.failure_nanos.load(Ordering::Relaxed)).as_secs_f64(),
             },
             cache_hits: Total {

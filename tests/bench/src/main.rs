@@ -4,6 +4,7 @@
 //! where the two servers' answers differ, because a comparison of different work means nothing.
 
 mod batching;
+mod cache;
 mod cases;
 mod deploy;
 mod http;
@@ -79,6 +80,7 @@ enum Row {
     Binary,
     Json,
     Batching,
+    Cache,
     Sandbox,
     Upload,
     Restart,
@@ -117,6 +119,7 @@ fn main() -> Result<()> {
     runtime.block_on(until_told_to_stop(cases::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(json::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(batching::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(cache::run(&options, &mut report)))?;
     if options.wants(Row::Sandbox) {
         sandbox::run(&options, &mut report)?;
     }

@@ -5,6 +5,7 @@ mod catalog;
 mod config;
 mod face;
 pub(super) mod grpc;
+pub(super) mod nv;
 pub(super) mod rest;
 mod stats;
 
