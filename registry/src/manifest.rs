@@ -8,6 +8,7 @@ mod batching;
 mod read;
 mod section;
 mod syntax;
+mod warmup;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,6 +41,9 @@ pub struct Manifest {
     pub sandbox: SandboxOptions,
     /// How the model itself is run.
     pub engine: EngineOptions,
+    /// Runs before the version is ready, in each of its sessions. At most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warmup: Vec<Warmup>,
     /// Whether answers are kept for requests that ask the same; left out, they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheOptions>,
@@ -131,6 +135,45 @@ pub struct SandboxOptions {
     pub memory_mb: u32,
     /// Whether a sandbox serves more than one request.
     pub reuse: Reuse,
+}
+
+/// `[[warmup]]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Warmup {
+    /// Runs, up to 1000, by default one.
+    pub count: u32,
+    /// Every input that a request must bring.
+    pub inputs: BTreeMap<String, WarmupInput>,
+}
+
+/// An input of a run before a version is ready.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WarmupInput {
+    /// Whole, with the rows.
+    pub shape: Vec<u32>,
+    /// Its elements.
+    pub data: WarmupData,
+}
+
+/// The elements of such an input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WarmupData {
+    /// All zero, or empty.
+    Zero,
+    /// Made up: between 0 and 1, or one of these.
+    Random,
+    /// As given; only the model knows of which type.
+    Recorded(Vec<serde_json::Value>),
+}
+
+impl Serialize for WarmupData {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Zero => serializer.serialize_str("zero"),
+            Self::Random => serializer.serialize_str("random"),
+            Self::Recorded(values) => values.serialize(serializer),
+        }
+    }
 }
 
 /// `[cache]`.

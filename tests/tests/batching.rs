@@ -159,6 +159,32 @@ async fn a_manifest_that_names_what_the_model_has_not_is_refused() {
 }
 
 #[tokio::test]
+async fn a_version_is_warmed_up_before_it_is_ready() {
+    let host = TestHost::start().await;
+    let warmup = |inputs: &str| format!("{}\n[[warmup]]\ncount = 2\ninputs = {{ {inputs} }}", fixtures::PLAIN);
+    for (model, inputs) in [
+        ("add_one", "x = { shape = [8, 4], data = \"random\" }"),
+        ("two_inputs", "a = { shape = [1, 2], data = \"zero\" }, b = { shape = [1, 2], data = [0.5, 2] }"),
+        ("string_identity", "x = { shape = [2], data = [\"one\", \"two\"] }"),
+    ] {
+        host.deploy(model, "1.0.0", &warmup(inputs), fixtures::model(model)).await;
+    }
+    for (model, inputs, says) in [
+        ("add_one", "x = { shape = [8, 3], data = \"zero\" }", "input `x` takes the shape [-1, 4], got [8, 3]"),
+        ("add_one", "z = { shape = [8, 4], data = \"zero\" }", "unknown input `z`: the model takes `x`"),
+        ("two_inputs", "a = { shape = [1, 2], data = \"zero\" }", "input `b` is missing"),
+        ("add_one", "x = { shape = [1, 4], data = [1, 2] }", "takes 4 elements, got 2"),
+        ("add_one", "x = { shape = [4000000000, 4], data = \"zero\" }", "is larger than"),
+        ("table", "at = { shape = [1], data = [99] }", "the run failed"),
+    ] {
+        let answer = host.put_version(&format!("{model}/versions/2.0.0"), &warmup(inputs), fixtures::model(model)).await;
+        let error = answer.error(422, "invalid_manifest");
+        error.says(says);
+        assert_eq!(error.details["problems"][0]["pointer"], "/warmup/0");
+    }
+}
+
+#[tokio::test]
 async fn no_rows_are_refused() {
     let host = TestHost::start().await;
     deploy(&host, "add_one", "max_batch_size = 8").await;

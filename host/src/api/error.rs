@@ -201,8 +201,8 @@ impl From<LoaderError> for ApiError {
             ),
             LoaderError::Manifest(error) => Self::new(INVALID_MANIFEST, message).with(json!({ "problems": error.problems() })),
             LoaderError::Model(_) => Self::new(INVALID_MODEL, message),
-            LoaderError::Batching { pointer, message: problem } => {
-                Self::new(INVALID_MANIFEST, message).with(json!({ "problems": [{ "pointer": format!("/batching{pointer}"), "message": problem }] }))
+            LoaderError::Unfit { pointer, message: problem } => {
+                Self::new(INVALID_MANIFEST, message).with(json!({ "problems": [{ "pointer": pointer, "message": problem }] }))
             }
             LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),

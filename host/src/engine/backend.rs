@@ -78,10 +78,10 @@ pub enum BackendError {
     /// The model or the inputs, with the runtime's own message.
     #[error("{0}")]
     Refused(String),
-    /// The manifest's `[batching]` does not fit the model.
-    #[error("`batching{pointer}`: {message}")]
-    Batching {
-        /// JSON pointer into `[batching]`.
+    /// The manifest does not fit the model.
+    #[error("`{pointer}`: {message}")]
+    Manifest {
+        /// JSON pointer into the manifest.
         pointer: String,
         /// What was expected and what came.
         message: String,

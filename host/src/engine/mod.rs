@@ -18,6 +18,7 @@ mod signature;
 mod totals;
 mod trial;
 mod tune;
+mod warmup;
 mod watch;
 mod worker;
 
@@ -25,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_registry::Batching;
+use bulkhead_registry::{Batching, Warmup};
 
 pub use backend::BackendError;
 pub use model::{Merging, Model};
@@ -51,6 +52,8 @@ pub struct LoadOptions {
     pub cuda: Option<i32>,
     /// How requests wait, and share runs.
     pub batching: Batching,
+    /// Runs before it is ready.
+    pub warmup: Vec<Warmup>,
     /// What counts its runs.
     pub metrics: EngineMetrics,
 }
@@ -132,6 +135,7 @@ impl Engine {
             threads,
             on_gpu: options.cuda.is_some(),
             batching: options.batching.clone(),
+            warmup: options.warmup.clone(),
             metrics: options.metrics.clone(),
             budget: Arc::clone(&self.budget),
             watches: Arc::clone(&self.watches),

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bulkhead_registry::{Batching, TimeoutAction};
+use bulkhead_registry::{Batching, TimeoutAction, Warmup};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -25,6 +25,8 @@ use super::queue::{Entry, Queue};
 use super::signature::Signature;
 use super::totals::{Counter, EngineTotals};
 use super::trial::Trial;
+use super::warmup;
+
 use super::watch::{Watch, Watches};
 use super::worker::{Shared, answer};
 use crate::clock::{self, Deadline, Ticker};
@@ -69,6 +71,7 @@ pub(super) struct Parts {
     pub(super) threads: usize,
     pub(super) on_gpu: bool,
     pub(super) batching: Batching,
+    pub(super) warmup: Vec<Warmup>,
     pub(super) metrics: EngineMetrics,
     pub(super) budget: Arc<Budget>,
     pub(super) watches: Arc<Watches>,
@@ -130,7 +133,7 @@ impl QueueTerms {
 
 impl Model {
     pub(super) fn start(parts: Parts) -> Result<Arc<Self>, BackendError> {
-        let Parts { mut backends, threads, on_gpu, batching, metrics, budget, watches: all, ticker } = parts;
+        let Parts { mut backends, threads, on_gpu, batching, warmup, metrics, budget, watches: all, ticker } = parts;
         let signature = backends.first().map(|backend| backend.signature().clone()).unwrap_or_default();
         let watches = backends.iter().map(|backend| Ok(Watch::new(backend.stop()?))).collect::<Result<Arc<[_]>, BackendError>>()?;
         all.add(&watches);
@@ -141,6 +144,7 @@ impl Model {
             }
             None => return Err(BackendError::Refused("a model without sessions".to_owned())),
         };
+        warmup::run(&mut backends, &watches, &signature, &warmup)?;
         let max_rows = batching.max_batch_size.max(1) as usize;
         let (layout, merging) = match learned.layout {
             None => (None, Merging::Off),

@@ -64,7 +64,7 @@ fn ones(datatype: Datatype, elements: usize) -> Option<Vec<u8>> {
 }
 
 /// Zeros, or numbers that differ: floats between 0 and 1, whole numbers of 0 and 1, strings of one letter.
-fn values(datatype: Datatype, elements: usize, seed: Option<u64>) -> Vec<u8> {
+pub(super) fn values(datatype: Datatype, elements: usize, seed: Option<u64>) -> Vec<u8> {
     let Some(seed) = seed else {
         // An empty byte string is its length alone.
         return vec![0; elements * datatype.size().unwrap_or(size_of::<u32>())];

@@ -210,7 +210,7 @@ fn rows_at(signature: &Signature, axes: &BTreeMap<String, BatchAxis>) -> Result<
         if !has {
             let shapes: Vec<_> = ports().map(|port| format!("`{}` {:?}", port.name, port.shape.as_deref().unwrap_or_default())).collect();
             let message = format!("the model has no tensor of this name, or not so many axes: it has {}", shapes.join(", "));
-            return Err(BackendError::Batching { pointer: format!("/axes/{name}"), message });
+            return Err(BackendError::Manifest { pointer: format!("/batching/axes/{name}"), message });
         }
     }
     let is_open = |port: &Port, axis: usize| port.shape.as_ref().is_some_and(|shape| shape.get(axis) == Some(&-1));
@@ -239,9 +239,9 @@ fn rows_at(signature: &Signature, axes: &BTreeMap<String, BatchAxis>) -> Result<
 fn ragged(signature: &Signature, batching: &Batching, rows_at: &[Rows]) -> Result<Option<Ragged>, BackendError> {
     let Some(wanted) = &batching.ragged else { return Ok(None) };
     let mut padding = vec![None; signature.inputs.len()];
-    let pads = wanted.pad.iter().map(|(name, value)| (name, *value, format!("/ragged/pad/{name}")));
-    for (name, value, pointer) in pads.chain([(&wanted.mask, 0, "/ragged/mask".to_owned())]) {
-        let refuse = |message: String| BackendError::Batching { pointer: pointer.clone(), message };
+    let pads = wanted.pad.iter().map(|(name, value)| (name, *value, format!("/batching/ragged/pad/{name}")));
+    for (name, value, pointer) in pads.chain([(&wanted.mask, 0, "/batching/ragged/mask".to_owned())]) {
+        let refuse = |message: String| BackendError::Manifest { pointer: pointer.clone(), message };
         let Some((at, port)) = signature.inputs.iter().enumerate().find(|(_, port)| port.name == *name) else {
             return Err(refuse(format!("the model has no input `{name}`")));
         };

@@ -63,6 +63,7 @@ impl Loader {
                 Device::Cuda { id } => Some(i32::try_from(id).unwrap_or(i32::MAX)),
             },
             batching: manifest.batching.clone(),
+            warmup: manifest.warmup.clone(),
             metrics,
         };
         let loader = self.clone();

@@ -17,10 +17,10 @@ pub enum LoaderError {
     /// The runtime refuses the model; its own message.
     #[error("the model can't be loaded: {0}")]
     Model(String),
-    /// The manifest's `[batching]` does not fit the model.
-    #[error("the manifest does not fit the model: `/batching{pointer}`: {message}")]
-    Batching {
-        /// JSON pointer into `[batching]`.
+    /// The manifest does not fit the model.
+    #[error("the manifest does not fit the model: `{pointer}`: {message}")]
+    Unfit {
+        /// JSON pointer into the manifest.
         pointer: String,
         /// What was expected and what came.
         message: String,
@@ -80,7 +80,7 @@ pub enum LoaderError {
 impl From<BackendError> for LoaderError {
     fn from(error: BackendError) -> Self {
         match error {
-            BackendError::Batching { pointer, message } => Self::Batching { pointer, message },
+            BackendError::Manifest { pointer, message } => Self::Unfit { pointer, message },
             other => Self::Model(other.to_string()),
         }
     }

@@ -45,10 +45,11 @@ fn top(value: Value, problems: &mut Problems) -> Option<Manifest> {
     let batching = top.section("batching").map(super::batching::read).unwrap_or_default();
     let sandbox = top.section("sandbox").map(sandbox).unwrap_or_default();
     let engine = top.section("engine").map(engine).unwrap_or_default();
+    let warmup = super::warmup::read(&mut top);
     let cache = top.section("cache").and_then(cache);
     let container = container(&mut top, runtime);
     top.finish();
-    Some(Manifest { runtime: runtime?, transforms, tags, git_sha, headers, batching, sandbox, engine, cache, container })
+    Some(Manifest { runtime: runtime?, transforms, tags, git_sha, headers, batching, sandbox, engine, warmup, cache, container })
 }
 
 fn transforms(top: &mut Section<'_>) -> Vec<TransformUse> {

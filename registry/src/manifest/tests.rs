@@ -36,6 +36,9 @@ threads = 4
 device = "cuda"
 [cache]
 ttl_seconds = 60
+[[warmup]]
+count = 3
+inputs = { x = { shape = [2, 3], data = "random" }, y = { shape = [2], data = [0.5, 1] } }
 "##;
 
 fn problems(text: &str) -> Vec<(String, String)> {
@@ -79,6 +82,9 @@ fn every_key_reads() {
     assert_eq!(manifest.sandbox, SandboxOptions { timeout_ms: 250, memory_mb: 128, reuse: Reuse::Warm });
     assert_eq!(manifest.engine, EngineOptions { instances: Some(2), threads: Some(4), device: Device::Cuda { id: 0 } });
     assert_eq!(manifest.cache, Some(CacheOptions { ttl_seconds: 60, max_mb: 64 }));
+    let x = WarmupInput { shape: vec![2, 3], data: WarmupData::Random };
+    let y = WarmupInput { shape: vec![2], data: WarmupData::Recorded(vec![json!(0.5), json!(1)]) };
+    assert_eq!(manifest.warmup, [Warmup { count: 3, inputs: [("x".to_owned(), x), ("y".to_owned(), y)].into() }]);
     assert_eq!(manifest.container, None);
 }
 
@@ -93,6 +99,7 @@ fn everything_but_the_runtime_has_a_default() {
         batching: Batching::default(),
         sandbox: SandboxOptions::default(),
         engine: EngineOptions::default(),
+        warmup: Vec::new(),
         cache: None,
         container: None,
     };
@@ -136,6 +143,7 @@ fn toml_and_json_are_the_same_manifest() {
         "sandbox": {"timeout_ms": 250, "memory_mb": 128, "reuse": "warm"},
         "engine": {"instances": 2, "threads": 4, "device": "cuda:0"},
         "cache": {"ttl_seconds": 60, "max_mb": 64},
+        "warmup": [{"count": 3, "inputs": {"x": {"shape": [2, 3], "data": "random"}, "y": {"shape": [2], "data": [0.5, 1]}}}],
     });
     assert_eq!(Manifest::from_json(&json.to_string()).unwrap(), toml);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&toml.to_json()).unwrap(), json);
@@ -208,6 +216,10 @@ fn one_mistake() {
         ("runtime = 'onnx'\n[engine]\ndevice = 'gpu'", "/engine/device", "expected `cpu`, `cuda` or"),
         ("runtime = 'onnx'\n[engine]\ndevice = 'cuda:256'", "/engine/device", "got `cuda:256`"),
         ("runtime = 'onnx'\n[engine]\ndevice = 'cuda:+1'", "/engine/device", "got `cuda:+1`"),
+        ("runtime = 'onnx'\n[[warmup]]", "/warmup/0/inputs", "missing; expected a table"),
+        ("runtime = 'onnx'\n[[warmup]]\ninputs = { x = { shape = [1] } }", "/warmup/0/inputs/x/data", "missing; expected `zero`"),
+        ("runtime = 'onnx'\n[[warmup]]\ninputs = { x = { shape = [-1], data = 'zero' } }", "/warmup/0/inputs/x/shape", "zero or more"),
+        ("runtime = 'onnx'\n[[warmup]]\ninputs = { x = { data = 'ones' } }", "/warmup/0/inputs/x/data", "got `\"ones\"`"),
         ("runtime = 'onnx'\n[cache]", "/cache/ttl_seconds", "missing; expected how long"),
         ("runtime = 'onnx'\n[cache]\nttl_seconds = 0", "/cache/ttl_seconds", "from 1 to 2592000"),
         ("runtime = 'onnx'\n[container]\nkind = 'torch'", "/container", "only with `runtime = \"container\"`"),
@@ -302,5 +314,5 @@ fn the_readme_shows_the_keys_and_the_defaults() {
     assert_eq!(manifest.engine, EngineOptions { instances: Some(1), threads: Some(1), ..EngineOptions::default() });
     // All of them: what a manifest can say at all, but for what containers bring.
     let all = serde_json::to_value(&manifest).unwrap();
-    assert_eq!(all.as_object().unwrap().len(), 8, "{all}");
+    assert_eq!(all.as_object().unwrap().len(), 10, "{all}");
 }
