@@ -8,6 +8,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true).open_file("inference.proto")?;
     std::fs::write(out.join("inference.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().build_client(false).build_transport(false).compile_fds(compiler.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .build_transport(false)
+        .codec_path("crate::api::oip::grpc::codec::BoundedCodec")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
 wanted=$here/../../tests/clients
-dest=${CARGO_TARGET_DIR:-$here/../../target}/clients
+dest=$here/../../target/clients
 mkdir -p "$dest"
 
 # Made anew where the requirements have changed.
@@ -42,7 +42,7 @@ for wheel in glob.glob(folder + "/*.whl"):
 sys.exit(f"the wheels lack {wanted}" if wanted else 0)
 PY
   # The one library of Debian's that it needs.
-  ldconfig -p 2>/dev/null | grep -q libb64.so.0d || apt_install libb64-0d
+  ldconfig -p 2>/dev/null | grep libb64.so.0d >/dev/null || apt_install libb64-0d
 fi
 echo "$stamp" >"$dest/stamp"
 echo "fetched"

@@ -84,9 +84,9 @@ pub struct Batching {
     pub default_timeout_microseconds: u64,
     /// What becomes of a request that has waited too long.
     pub timeout_action: TimeoutAction,
-    /// Lets a request name a shorter timeout of its own; by default it may not.
+    /// Lets a request name a timeout of its own, shorter than the default where there is one; by default it may not.
     pub allow_timeout_override: bool,
-    /// Answers requests in the order in which they came; not with priorities.
+    /// Answers requests in the order in which they came; not with priorities, nor with [`TimeoutAction::Delay`].
     pub preserve_ordering: bool,
     /// Where the rows of an input or output are, for those of which a trial run can't find it out. At most 256.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -118,7 +118,7 @@ pub enum BatchAxis {
 /// `[batching.ragged]`: inputs whose length varies, such as texts in tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ragged {
-    /// The axis of the length in each of these inputs, 0 to 15, by default 1.
+    /// The axis of the length in each of these inputs, 1 to 15, by default 1.
     pub axis: u32,
     /// The value that each input is padded with: a whole number. At least one input.
     pub pad: BTreeMap<String, i64>,

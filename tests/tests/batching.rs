@@ -147,7 +147,7 @@ async fn a_manifest_that_names_what_the_model_has_not_is_refused() {
         ("add_one", "axes = { z = 0 }", "/batching/axes/z", "it has `x` [-1, 4], `y` [-1, 4]"),
         ("add_one", "axes = { x = 2 }", "/batching/axes/x", "not so many axes"),
         ("token_sums", "ragged = { pad = { ids = 0 }, mask = \"m\" }", "/batching/ragged/mask", "no input `m`"),
-        ("token_sums", "ragged = { axis = 0, pad = { ids = 0 }, mask = \"mask\" }", "/batching/ragged/pad/ids", "along axis 0"),
+        ("token_sums", "ragged = { axis = 2, pad = { ids = 0 }, mask = \"mask\" }", "/batching/ragged/pad/ids", "along axis 2"),
         ("add_one", "ragged = { pad = { x = 0 }, mask = \"x\" }", "/batching/ragged/pad/x", "can't be padded along axis 1"),
     ] {
         let manifest = format!("{}\n[batching]\nmax_batch_size = 4\n{batching}", fixtures::PLAIN);

@@ -56,6 +56,8 @@ impl Plan {
         let mut first: Option<Waiting> = None;
         // How many of the requests make the largest preferred batch.
         let mut preferred = 0;
+        // Somebody waits that will not join.
+        let mut others = false;
         for (at, entry) in waiting.into_iter().enumerate() {
             if entry.cancelled {
                 self.cancelled.push(at);
@@ -69,6 +71,7 @@ impl Plan {
                 None => first = Some(entry),
                 Some(first) => {
                     if entry.class != first.class || rows + entry.rows > limits.max_rows {
+                        others = true;
                         continue;
                     }
                 }
@@ -89,7 +92,8 @@ impl Plan {
         }
         // Who has little time spends no more than half of it on company.
         let until = first.since + limits.max_delay.min(first.deadline.saturating_duration_since(first.since) / 2);
-        if until > now {
+        // Nobody waits for company that is not theirs.
+        if until > now && !others {
             self.run.clear();
             self.wait_until = Some(until);
         }
@@ -134,6 +138,7 @@ mod tests {
             ("the dead behind a full batch wait for their turn", vec![old, gone, late], 1, &[], 0, plan(&[0], &[], &[], None)),
             ("waits for others", vec![old], 4, &[], 20, plan(&[], &[], &[], Some(20))),
             ("a full one does not wait", vec![old, same], 2, &[], 20, plan(&[0, 1], &[], &[], None)),
+            ("holds nobody up who can not join", vec![old, other], 4, &[], 20, plan(&[0], &[], &[], None)),
             ("has waited enough", vec![old], 4, &[], 5, plan(&[0], &[], &[], None)),
             ("never beyond half of its time", vec![at(start, 0, 20, 1, 7)], 4, &[], 50, plan(&[], &[], &[], Some(10))),
             ("the largest preferred size", vec![old, same, same, same, same], 8, &[2, 4], 0, plan(&[0, 1, 2, 3], &[], &[], None)),

@@ -77,6 +77,8 @@ impl Layout {
                 let message = format!("input `{}` has no rows: its shape is {:?}, and rows are along axis {axis}", tensor.name, tensor.shape);
                 return Err(RunError::Invalid { input: Some(tensor.name.clone()), message });
             }
+            // Strings differ in length, so that only whole rows of them can be put one behind another.
+            alone |= tensor.datatype == Datatype::Bytes && crate::tensor::elements(&tensor.shape[..axis]) != Some(1);
             // A model may well make something of inputs that don't have as many rows, but only by themselves.
             alone |= *rows.get_or_insert(own) != own;
             let ragged = self.ragged.as_ref().filter(|ragged| ragged.padding[at].is_some());

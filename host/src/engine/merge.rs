@@ -31,6 +31,22 @@ impl<'a> From<&'a Tensor> for View<'a> {
 /// Bytes of merged inputs that stay reserved between two batches: fresh memory costs a page fault every 4 KiB.
 const KEPT_BYTES: usize = 64 << 20;
 
+/// A padded batch may have so many times the bytes of its requests; beyond it they run one by one. Arbitrary: texts of one
+/// length and of a quarter of it, half and half, stay below.
+const PADDED_AT_MOST: usize = 4;
+
+/// Whether padding keeps within its bound: one long text among many rows would make a batch of any size.
+fn worth_padding(requests: &[(&[Tensor], usize)], parts: &[Part], longest: usize) -> bool {
+    let mut bytes = 0usize;
+    let mut padded = 0usize;
+    for ((inputs, _), part) in requests.iter().zip(parts) {
+        let own: usize = inputs.iter().map(|input| input.data.len()).sum();
+        bytes = bytes.saturating_add(own);
+        padded = padded.saturating_add(own.saturating_mul(longest).checked_div(part.length.unwrap_or(longest)).unwrap_or(usize::MAX));
+    }
+    padded <= bytes.saturating_mul(PADDED_AT_MOST).max(KEPT_BYTES)
+}
+
 /// One request's part of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
@@ -47,15 +63,18 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// Merges requests that [`Layout::merges`] says may be; their inputs stand in the order of the signature.
-    pub(super) fn gather(&mut self, layout: &Layout, signature: &Signature, requests: &[(&[Tensor], usize)]) {
+    /// Merges requests that [`Layout::merges`] says may be; their inputs stand in the order of the signature. False, and
+    /// nothing is merged, where padding would make far more of them than they are.
+    pub(super) fn gather(&mut self, layout: &Layout, signature: &Signature, requests: &[(&[Tensor], usize)]) -> bool {
         self.parts.clear();
         self.parts.extend(requests.iter().map(|(inputs, rows)| Part { rows: *rows, length: layout.length(signature, inputs) }));
         let rows = self.rows();
         let longest = self.parts.iter().filter_map(|part| part.length).max().unwrap_or(0);
-        let Some((first, _)) = requests.first() else { return };
-        let kept: usize = self.tensors.iter().map(|tensor| tensor.data.capacity()).sum();
-        if self.tensors.len() != first.len() || kept > KEPT_BYTES {
+        let Some((first, _)) = requests.first() else { return false };
+        if layout.ragged.is_some() && !worth_padding(requests, &self.parts, longest) {
+            return false;
+        }
+        if self.tensors.len() != first.len() {
             let empty = |input: &Tensor| Tensor { name: input.name.clone(), datatype: input.datatype, shape: Vec::new(), data: Vec::new() };
             self.tensors = first.iter().map(empty).collect();
         }
@@ -80,6 +99,14 @@ impl Merged {
                 }
                 None => join(&mut into.data, &model.shape[..axis], sources),
             }
+        }
+        true
+    }
+
+    /// Gives memory back that is more than what stays reserved.
+    pub(super) fn trim(&mut self) {
+        if self.tensors.iter().map(|tensor| tensor.data.capacity()).sum::<usize>() > KEPT_BYTES {
+            self.tensors.clear();
         }
     }
 
@@ -252,7 +279,7 @@ mod tests {
     fn there_and_back(layout: &Layout, signature: &Signature, requests: &[(Vec<Tensor>, usize)]) -> (Vec<Tensor>, Vec<Vec<Tensor>>) {
         let requests: Vec<_> = requests.iter().map(|(inputs, rows)| (inputs.as_slice(), *rows)).collect();
         let mut merged = Merged::default();
-        merged.gather(layout, signature, &requests);
+        assert!(merged.gather(layout, signature, &requests));
         let mut split = merged.split(layout);
         for tensor in merged.tensors() {
             tensor.check().unwrap();
@@ -293,13 +320,23 @@ mod tests {
     }
 
     #[test]
+    fn padding_never_makes_a_batch_of_any_size() {
+        let signature = signature(&["ids"], &["ids"]);
+        let ragged = Ragged { axis: 1, padding: vec![element(Datatype::Fp32, 0)], outputs: vec![Some(1)] };
+        let layout = Layout { inputs: vec![along(0)], outputs: vec![along(0)], ragged: Some(ragged) };
+        let many = vec![tensor("ids", &[4000, 1], &[1.0; 4000])];
+        let long = vec![tensor("ids", &[1, 1_000_000], &vec![1.0; 1_000_000])];
+        assert!(!Merged::default().gather(&layout, &signature, &[(&many, 4000), (&long, 1)]));
+    }
+
+    #[test]
     fn several_places_for_a_row_and_strings() {
         let layout = Layout { inputs: vec![along(0)], outputs: vec![Rows::Along { axis: 0, per_row: 2 }, along(0)], ragged: None };
         let signature = signature(&["x"], &["pairs", "names"]);
         let request = |rows: i64| vec![tensor("x", &[rows], &vec![0.0; rows as usize])];
         let (one, two) = (request(1), request(2));
         let mut merged = Merged::default();
-        merged.gather(&layout, &signature, &[(&one, 1), (&two, 2)]);
+        assert!(merged.gather(&layout, &signature, &[(&one, 1), (&two, 2)]));
         let mut split = merged.split(&layout);
         let pairs = tensor("pairs", &[6], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         let mut names = Vec::new();

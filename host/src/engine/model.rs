@@ -137,14 +137,13 @@ impl Model {
         let signature = backends.first().map(|backend| backend.signature().clone()).unwrap_or_default();
         let watches = backends.iter().map(|backend| Ok(Watch::new(backend.stop()?))).collect::<Result<Arc<[_]>, BackendError>>()?;
         all.add(&watches);
+        let ticks = ticker.busy();
         let learned = match backends.first_mut() {
-            Some(session) => {
-                let _ticks = ticker.busy();
-                Trial { session: &mut **session, watch: &watches[0], signature: &signature, batching: &batching }.run()?
-            }
+            Some(session) => Trial { session: &mut **session, watch: &watches[0], signature: &signature, batching: &batching }.run()?,
             None => return Err(BackendError::Refused("a model without sessions".to_owned())),
         };
         warmup::run(&mut backends, &watches, &signature, &warmup)?;
+        drop(ticks);
         let max_rows = batching.max_batch_size.max(1) as usize;
         let (layout, merging) = match learned.layout {
             None => (None, Merging::Off),
@@ -300,6 +299,8 @@ impl Model {
         let timeout = self.terms.timeout(terms.timeout);
         let delayed_from = timeout.filter(|_| self.terms.action == TimeoutAction::Delay).map(|timeout| since + timeout);
         let refused_from = timeout.filter(|_| self.terms.action == TimeoutAction::Reject);
+        // Whether the caller goes away or time runs out: the run is of no use to anybody. Dropped after the channel is.
+        let mut unwanted = Unwanted { shared: &self.shared, run: None };
         let (sender, mut answer) = oneshot::channel();
         self.shared.queue.push(Entry {
             run,
@@ -313,8 +314,7 @@ impl Model {
             reply: Reply::new(sender, self.order.as_ref()),
             _held: held,
         })?;
-        // Whether the caller goes away or time runs out: the run is of no use to anybody.
-        let mut unwanted = Unwanted { watches: &self.shared.watches, run: Some(run) };
+        unwanted.run = Some(run);
         let mut outcome = None;
         if let Some(timeout) = refused_from.filter(|timeout| since + *timeout < terms.deadline.moment()) {
             outcome = tokio::time::timeout_at((since + timeout).into(), &mut answer).await.ok();
@@ -325,7 +325,7 @@ impl Model {
         }
         let outcome = match outcome {
             Some(outcome) => outcome,
-            None => tokio::time::timeout_at(terms.deadline.moment().into(), answer).await.map_err(|_| RunError::Deadline)?,
+            None => tokio::time::timeout_at(terms.deadline.moment().into(), &mut answer).await.map_err(|_| RunError::Deadline)?,
         };
         unwanted.run = None;
         let outcome = outcome.map_err(|_| RunError::Stopped)?;
@@ -398,16 +398,18 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// Tells the watches when nobody waits for a request any more.
+/// Takes a request back when nobody waits for it any more: out of the queue, or else out of its run.
 struct Unwanted<'a> {
-    watches: &'a [Watch],
+    shared: &'a Shared,
     run: Option<u64>,
 }
 
 impl Drop for Unwanted<'_> {
     fn drop(&mut self) {
-        if let Some(run) = self.run {
-            for watch in self.watches {
+        if let Some(run) = self.run
+            && !self.shared.queue.withdraw(run)
+        {
+            for watch in &*self.shared.watches {
                 watch.unwanted(run);
             }
         }

@@ -70,7 +70,8 @@ impl Order {
 
     fn over(&self, turn: u64, outcome: Option<(oneshot::Sender<Outcome>, Outcome)>) {
         let mut state = self.0.lock();
-        state.over.insert(turn, outcome);
+        // What nobody waits for any more is not worth keeping.
+        state.over.insert(turn, outcome.filter(|(sender, _)| !sender.is_closed()));
         loop {
             let next = state.next;
             let Some(outcome) = state.over.remove(&next) else { return };

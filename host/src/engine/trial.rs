@@ -38,6 +38,9 @@ const TIMED_ROWS: usize = 8;
 /// back costs.
 const HANDOVER: Duration = Duration::from_micros(10);
 
+/// Only models whose runs are shorter ever run on their caller's thread, so that the choice matters.
+const TINY: Duration = Duration::from_millis(1);
+
 /// How much two runs of the same row may differ, as a share of the tensor's largest value: kernels sum in another order
 /// for another number of rows.
 const TOLERANCE: f64 = 1e-3;
@@ -100,7 +103,7 @@ impl Trial<'_> {
             None => declared(self.signature, &rows_at, self.batching, ragged.as_ref())
                 .ok_or_else(|| format!("it can't be tried ({refused}): name the axes of all inputs and outputs in `batching.axes`")),
         };
-        if let (Ok(layout), Some(run)) = (&layout, learned.run) {
+        if let (Ok(layout), Some(run)) = (&layout, learned.run.filter(|run| *run < TINY)) {
             learned.batches_pay = self.saving(layout, learned.row.as_deref(), run).is_some_and(|saving| saving > HANDOVER);
         }
         learned.layout = Some(layout);
@@ -144,21 +147,22 @@ impl Trial<'_> {
         }
         if let Some(ragged) = sample.ragged {
             let shorter = self.once(&short).map_err(refused)?;
-            let lengths = alone.iter().zip(&shorter).map(|(long, short)| axis_of_length(&long.shape, &short.shape)).collect();
+            let mut lengths = Vec::with_capacity(alone.len());
+            for ((long, short), rows) in alone.iter().zip(&shorter).zip(&layout.outputs) {
+                lengths.push(axis_of_length(long, short, *rows)?);
+            }
             layout.ragged = Some(Ragged { outputs: lengths, ..ragged.clone() });
         }
-        // Who names axes knows the model, or takes what batching does to it.
-        if self.batching.axes.is_empty() {
-            let partner = if sample.ragged.is_some() { &short } else { &other };
-            self.compare(&layout, &one, partner)?;
-        }
+        // Who names axes knows the model, or takes what batching does to its numbers; not to its shapes.
+        let partner = if sample.ragged.is_some() { &short } else { &other };
+        self.compare(&layout, &one, partner, self.batching.axes.is_empty())?;
         Ok(layout)
     }
 
     /// Holds what two rows give together against what they give alone.
-    fn compare(&mut self, layout: &Layout, one: &[Tensor], other: &[Tensor]) -> Result<(), String> {
+    fn compare(&mut self, layout: &Layout, one: &[Tensor], other: &[Tensor], numbers: bool) -> Result<(), String> {
         let mut merged = Merged::default();
-        merged.gather(layout, self.signature, &[(one, 1), (other, 1)]);
+        let _ = merged.gather(layout, self.signature, &[(one, 1), (other, 1)]);
         let mut split = merged.split(layout);
         self.watch.begin([], Some(clock::now() + TRIAL_AT_MOST));
         let ran = self.session.run(merged.tensors(), self.watch.stop(), &mut |view| split.take(view).map_err(BackendError::Refused));
@@ -166,7 +170,11 @@ impl Trial<'_> {
         ran.map_err(|error| format!("a run of two rows failed: {error}"))?;
         for (inputs, together) in [one, other].into_iter().zip(split.finish().0) {
             let alone = self.once(inputs).map_err(|error| format!("a run of one row failed: {error}"))?;
-            if let Some((output, _)) = alone.iter().zip(&together).find(|(alone, together)| !is_close(alone, together)) {
+            if let Some((output, cut)) = alone.iter().zip(&together).find(|(alone, together)| alone.shape != together.shape) {
+                let (name, expected, got) = (&output.name, &output.shape, &cut.shape);
+                return Err(format!("output `{name}` of a row has the shape {expected:?} alone, and {got:?} when another row is in the batch"));
+            }
+            if let Some((output, _)) = alone.iter().zip(&together).find(|(alone, together)| numbers && !is_close(alone, together)) {
                 return Err(format!(
                     "rows influence each other: output `{}` of a row differs when another row is in the batch; name the axes in `batching.axes` if that does not matter",
                     output.name
@@ -194,7 +202,7 @@ pub(super) fn gathered(layout: &Layout, signature: &Signature, rows: &[&[Tensor]
     }
     let rows: Vec<_> = rows.iter().map(|row| (*row, 1)).collect();
     let mut merged = Merged::default();
-    merged.gather(layout, signature, &rows);
+    let _ = merged.gather(layout, signature, &rows);
     Ok(merged.tensors().to_vec())
 }
 
@@ -298,10 +306,19 @@ fn output_rows(one: &Tensor, two: &Tensor, axis: Option<&BatchAxis>) -> Result<R
     }
 }
 
-/// The axis that has the length of the inputs, where there is one.
-fn axis_of_length(long: &[i64], short: &[i64]) -> Option<usize> {
-    let mut axes = long.iter().zip(short).skip(1);
-    axes.position(|(long, short)| (*short, *long) == (LENGTHS[0], LENGTHS[1])).map(|at| at + 1)
+/// The axis of an output that has the length of the inputs, where there is one.
+fn axis_of_length(long: &Tensor, short: &Tensor, rows: Rows) -> Result<Option<usize>, String> {
+    let differ: Vec<usize> = (0..long.shape.len().max(short.shape.len())).filter(|at| long.shape.get(*at) != short.shape.get(*at)).collect();
+    match differ.as_slice() {
+        [] => Ok(None),
+        [axis] if (short.shape[*axis], long.shape[*axis]) == (LENGTHS[0], LENGTHS[1]) && *axis > 0 && matches!(rows, Rows::Along { axis: 0, .. }) => {
+            Ok(Some(*axis))
+        }
+        _ => Err(format!(
+            "output `{}` has the shape {:?} for inputs of the length {}, and {:?} for {}: it can't be cut to the length of each request",
+            long.name, short.shape, LENGTHS[0], long.shape, LENGTHS[1]
+        )),
+    }
 }
 
 fn is_close(one: &Tensor, other: &Tensor) -> bool {

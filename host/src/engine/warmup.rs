@@ -1,5 +1,7 @@
 //! Runs that the manifest declares, before a version is ready.
 
+use std::time::Duration;
+
 use bulkhead_registry::{Warmup, WarmupData, WarmupInput};
 use serde_json::{Value, json};
 
@@ -7,8 +9,12 @@ use super::backend::{Backend, BackendError};
 use super::sample;
 use super::signature::{Port, Signature};
 use super::watch::Watch;
+use crate::clock;
 use crate::tensor::Tensor;
 use crate::tensor_json;
+
+/// Time for all of it. Arbitrary: whoever uploads waits for it.
+const AT_MOST: Duration = Duration::from_secs(120);
 
 /// Bytes of one run's inputs. Arbitrary, as the bound on those of a trial.
 const BYTES: usize = 256 << 20;
@@ -18,12 +24,20 @@ const BYTES: usize = 256 << 20;
 /// # Errors
 /// Where the inputs are none of the model's, or a run fails.
 pub(super) fn run(sessions: &mut [Box<dyn Backend>], watches: &[Watch], signature: &Signature, warmups: &[Warmup]) -> Result<(), BackendError> {
+    let until = clock::now() + AT_MOST;
     for (at, warmup) in warmups.iter().enumerate() {
         let refuse = |message: String| BackendError::Manifest { pointer: format!("/warmup/{at}"), message };
         let inputs = inputs(signature, warmup).map_err(refuse)?;
         for (session, watch) in sessions.iter_mut().zip(watches) {
             for _ in 0..warmup.count {
-                session.run(&inputs, watch.stop(), &mut |_| Ok(())).map_err(|error| refuse(format!("the run failed: {error}")))?;
+                watch.begin([], Some(until));
+                let ran = session.run(&inputs, watch.stop(), &mut |_| Ok(()));
+                watch.finish();
+                match ran {
+                    Ok(()) if clock::now() < until => {}
+                    Err(error) if clock::now() < until => return Err(refuse(format!("the run failed: {error}"))),
+                    _ => return Err(refuse(format!("all of it may take {} s, and took longer", AT_MOST.as_secs()))),
+                }
             }
         }
     }

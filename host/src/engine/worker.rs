@@ -1,5 +1,6 @@
 //! The threads that own a model's sessions: each takes a batch when its session is free, and runs it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,9 +60,19 @@ impl Shared {
             let mut session = self.sessions[at].lock();
             self.queue.take(&mut batch);
             let session = &mut **session;
-            match self.layout.as_ref().filter(|_| batch.len() > 1) {
-                Some(layout) => self.together(session, &self.watches[at], layout, &mut merged, &mut batch),
-                None => self.one_by_one(session, &self.watches[at], &mut batch),
+            let watch = &self.watches[at];
+            // A fault of ours in one batch must not leave the model without its thread.
+            let ran = catch_unwind(AssertUnwindSafe(|| match self.layout.as_ref().filter(|_| batch.len() > 1) {
+                Some(layout) => self.together(session, watch, layout, &mut merged, &mut batch),
+                None => self.one_by_one(session, watch, &mut batch),
+            }));
+            merged.trim();
+            if ran.is_err() {
+                tracing::error!("a batch broke off by a fault of the engine");
+                watch.finish();
+                for entry in batch.drain(..) {
+                    entry.reply.send(Err(RunError::Failed("the engine broke off; its log has more".to_owned())));
+                }
             }
         }
     }
@@ -87,10 +98,16 @@ impl Shared {
         if !requests[1..].iter().all(|(inputs, _)| layout.merges(&self.signature, first, inputs)) {
             return self.one_by_one(session, watch, batch);
         }
-        merged.gather(layout, &self.signature, &requests);
+        if !merged.gather(layout, &self.signature, &requests) {
+            return self.one_by_one(session, watch, batch);
+        }
         let assembled = clock::now();
         let mut split = merged.split(layout);
         watch.begin(batch.iter().map(|entry| entry.run), None);
+        // Those that have gone by now were told of to no run.
+        for entry in batch.iter().filter(|entry| entry.reply.is_closed()) {
+            watch.unwanted(entry.run);
+        }
         let ran = if batch.iter().all(|entry| entry.reply.is_closed()) {
             Err(BackendError::Stopped)
         } else {

@@ -16,12 +16,14 @@ pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, 
     hasher.update(slot.identity());
     // Only who is told of the request sees its headers.
     if slot.transforms().iter().any(|transform| transform.description().request) {
+        count(&mut hasher, headers.len());
         for (name, value) in headers {
             part(&mut hasher, name.as_bytes());
             part(&mut hasher, value.as_bytes());
         }
     }
     hasher.update(b"\0outputs");
+    count(&mut hasher, outputs.len());
     for output in outputs {
         part(&mut hasher, output.as_bytes());
     }
@@ -39,11 +41,13 @@ pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, 
         }
         Payload::Tensors(tensors) => {
             hasher.update(b"\0tensors");
+            count(&mut hasher, tensors.len());
             let mut sorted: Vec<&Tensor> = tensors.iter().collect();
             sorted.sort_by(|a, b| a.name.cmp(&b.name));
             for tensor in sorted {
                 part(&mut hasher, tensor.name.as_bytes());
                 part(&mut hasher, tensor.datatype.name().as_bytes());
+                count(&mut hasher, tensor.shape.len());
                 for extent in &tensor.shape {
                     hasher.update(extent.to_le_bytes());
                 }
@@ -61,6 +65,10 @@ pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, 
 
 /// With its length, so that what ends here can't begin there.
 fn part(hasher: &mut Sha256, bytes: &[u8]) {
-    hasher.update((bytes.len() as u64).to_le_bytes());
+    count(hasher, bytes.len());
     hasher.update(bytes);
+}
+
+fn count(hasher: &mut Sha256, count: usize) {
+    hasher.update((count as u64).to_le_bytes());
 }

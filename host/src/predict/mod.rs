@@ -21,6 +21,9 @@ use crate::telemetry::metrics::{CANCELLED, Timings};
 use crate::tensor::Tensor;
 use crate::tensor_json::{self, Malformed};
 
+/// The name under which an answer that is no tensors can be asked for.
+pub const ANSWER: &str = "answer";
+
 /// What a request asks of a version.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -194,9 +197,15 @@ async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo,
         .map_err(failed)?;
     }
     timings.after = start.elapsed();
-    if let Payload::Tensors(outputs) = payload {
-        payload = Payload::Tensors(select(outputs, &wanted)?);
-    }
+    payload = match payload {
+        Payload::Tensors(outputs) => Payload::Tensors(select(outputs, &wanted)?),
+        answer => {
+            if let Some(name) = wanted.iter().find(|name| *name != ANSWER) {
+                return Err(PredictError::UnknownOutput { name: name.clone() });
+            }
+            answer
+        }
+    };
     Ok(payload)
 }
 

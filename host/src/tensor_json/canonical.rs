@@ -38,6 +38,7 @@ fn value(text: &str, reader: &mut Reader<'_>, out: &mut String, depth: usize) ->
                 out.push(':');
                 out.push_str(key);
                 out.push_str(own);
+                out.push(',');
             }
             out.push('}');
         }
@@ -70,7 +71,8 @@ mod tests {
         for other in [r#"{"a":true,"b":[1,{"x":null,"y":"ab"}]}"#, r#"{"a":true,"b":[{"x":null,"y":"a b"},1]}"#, r#"{"a":true}"#] {
             assert_ne!(Some(&one), canonical(other).as_ref(), "{other}");
         }
-        // A key can't pass for a value.
+        // A key can't pass for a value, nor a value for the length of a key.
+        assert_ne!(canonical(r#"{"-":1,"01234567891":2}"#), canonical(r#"{"-":11,"0":12345678912}"#));
         assert_ne!(canonical(r#"{"a":1,"b":2}"#), canonical(r#"{"a":"1,b:2"}"#));
         for none in ["", "{", r#"{"a":1,"a":2}"#, "{} {}"] {
             assert_eq!(canonical(none), None, "{none}");

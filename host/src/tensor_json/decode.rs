@@ -44,7 +44,9 @@ fn read(reader: &mut Reader<'_>, request: &mut Request, inputs: &mut bool) -> Re
             "id" => request.id = optional(reader, |reader| reader.string())?.filter(|id| !id.is_empty()).map(std::borrow::Cow::into_owned),
             "parameters" => at("/parameters", parameters(reader, request))?,
             "inputs" => {
-                *inputs = true;
+                if std::mem::replace(inputs, true) {
+                    return Err(refused("/inputs", "`inputs` stands twice"));
+                }
                 reader.array(|reader, place| {
                     bounded(place, "inputs")?;
                     let pointer = format!("/inputs/{place}");
@@ -132,6 +134,8 @@ struct Input {
     read: Option<(Vec<u8>, usize)>,
     content_type: Option<String>,
     follows: Option<usize>,
+    /// Its data is null.
+    null: bool,
 }
 
 fn input(reader: &mut Reader<'_>, place: usize, request: &mut Request) -> Result<(), Malformed> {
@@ -163,7 +167,7 @@ fn input(reader: &mut Reader<'_>, place: usize, request: &mut Request) -> Result
         reader.go_to(end);
     }
     let missing = |what: &str| refused("", format!("`{what}` is missing; an input is {{\"name\", \"datatype\", \"shape\", \"data\"}}"));
-    let Input { name, datatype, shape, read, content_type, follows, .. } = input;
+    let Input { name, datatype, shape, read, content_type, follows, null, .. } = input;
     let (name, datatype, shape) =
         (name.ok_or_else(|| missing("name"))?, datatype.ok_or_else(|| missing("datatype"))?, shape.ok_or_else(|| missing("shape"))?);
     let data = match (read, follows) {
@@ -173,6 +177,8 @@ fn input(reader: &mut Reader<'_>, place: usize, request: &mut Request) -> Result
             Vec::new()
         }
         (Some(_), Some(_)) => return Err(refused("", format!("input `{name}` has both `data` and `binary_data_size`: expected one of them"))),
+        (None, None) if null && tensor::elements(&shape) == Some(0) => Vec::new(),
+        (None, None) if null => return Err(refused("/data", format!("input `{name}` of shape {shape:?} takes elements, got null"))),
         (None, None) => return Err(missing("data")),
     };
     request.inputs.push(Tensor { name, datatype, shape, data });
@@ -184,8 +190,9 @@ impl Input {
     fn elements(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
         let (Some(name), Some(datatype), Some(shape)) = (&self.name, self.datatype, &self.shape) else { return Ok(()) };
         let elements = tensor::elements(shape).ok_or_else(|| refused("/shape", format!("expected extents of zero or more, got {shape:?}")))?;
-        if reader.word("null") && elements == 0 {
-            self.read = Some((Vec::new(), 0));
+        // What clients write of a tensor without elements, whether its bytes follow or not.
+        if reader.word("null") {
+            self.null = true;
             return Ok(());
         }
         // The text bounds the number of elements, whatever the shape claims.

@@ -97,6 +97,9 @@ fn what_json_has_no_number_for_can_be_said() {
     let values: Vec<f32> = tensor.data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
     assert!(values[0].is_nan() && values[1].is_nan() && values[2] == f32::INFINITY && values[3] == f32::NEG_INFINITY);
     assert_eq!(decode_one("FP32", "[0]", "null").unwrap().data, [0u8; 0]);
+    assert!(decode_one("FP32", "[1]", "null").unwrap_err().contains("takes elements, got null"));
+    let empty = r#"{"inputs": [{"name": "x", "shape": [0, 4], "datatype": "FP32", "data": null, "parameters": {"binary_data_size": 0}}]}"#;
+    assert_eq!(decode(empty).unwrap().follow, [(0, 0)]);
 }
 
 #[test]
@@ -124,6 +127,7 @@ fn what_is_no_request_is_said_to_be_none() {
         (r#"{"inputs": [], "parameters": {"priority": -1}}"#, "/parameters/priority", "got the number -1"),
         (r#"{"inputs": [], "outputs": [{"name": "y", "parameters": {"classification": 3}}]}"#, "/outputs/0/parameters/classification", "classify"),
         (r#"{"inputs": [{"name": "x", "parameters": {"shared_memory_region": "r"}}]}"#, "/inputs/0/parameters/shared_memory_region", "not shared"),
+        (r#"{"inputs": [], "inputs": []}"#, "/inputs", "stands twice"),
         (r#"{"inputs": []} x"#, "", "expected the end, got x"),
     ] {
         let error = decode(body).unwrap_err();

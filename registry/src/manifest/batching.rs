@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::section::{Problems, Section};
-use super::{BatchAxis, Batching, Ragged};
+use super::{BatchAxis, Batching, Ragged, TimeoutAction};
 
 /// Rows of one run. Arbitrary; beyond it no model gains.
 const MAX_BATCH_SIZE: u32 = 4096;
@@ -34,8 +34,15 @@ pub(super) fn read(mut section: Section<'_>) -> Batching {
     if preserve_ordering && priority_levels > 1 {
         section.problems.add(&section.at("preserve_ordering"), "requests of several priorities can't be answered in the order in which they came");
     }
+    let timeout_action = section.parsed("timeout_action").unwrap_or(default.timeout_action);
+    if preserve_ordering && timeout_action == TimeoutAction::Delay {
+        section.problems.add(&section.at("preserve_ordering"), "requests that are delayed can't be answered in the order in which they came");
+    }
     let axes = axes(&mut section);
     let ragged = section.section("ragged").and_then(ragged);
+    if ragged.is_some() && max_batch_size < 2 {
+        section.problems.add(&section.at("ragged"), "only with a `max_batch_size` of 2 or more: nothing is padded otherwise");
+    }
     let read = Batching {
         max_batch_size,
         preferred_batch_size,
@@ -48,7 +55,7 @@ pub(super) fn read(mut section: Section<'_>) -> Batching {
         default_timeout_microseconds: section
             .integer("default_timeout_microseconds", 0..=MAX_TIMEOUT_MICROSECONDS)
             .unwrap_or(default.default_timeout_microseconds),
-        timeout_action: section.parsed("timeout_action").unwrap_or(default.timeout_action),
+        timeout_action,
         allow_timeout_override: section.boolean("allow_timeout_override").unwrap_or(default.allow_timeout_override),
         preserve_ordering,
         axes,
@@ -85,7 +92,7 @@ fn axes(section: &mut Section<'_>) -> BTreeMap<String, BatchAxis> {
 }
 
 fn ragged(mut section: Section<'_>) -> Option<Ragged> {
-    let axis = section.integer("axis", 0..=MAX_AXIS).unwrap_or(1);
+    let axis = section.integer("axis", 1..=MAX_AXIS).unwrap_or(1);
     let pad = named(&mut section, "pad", "a whole number", Value::as_i64);
     if pad.is_none() {
         section.missing("pad", "the value to pad with, for each input whose length varies, such as `{ input_ids = 0 }`");

@@ -1,9 +1,9 @@
 //! Between the protocol's tensors and what `predict/` takes and gives.
 
-use super::face::{self, ANSWER, BODY};
+use super::face::{self, BODY};
 use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::payload::Payload;
-use crate::predict::Slot;
+use crate::predict::{ANSWER, Slot};
 use crate::tensor::{self, Datatype, Tensor};
 
 /// What a version is given: its tensors, or the body that its outermost transform takes.
@@ -11,6 +11,10 @@ use crate::tensor::{self, Datatype, Tensor};
 /// # Errors
 /// Where it takes a body, and something else came.
 pub(super) fn payload(slot: &Slot, mut inputs: Vec<Tensor>, content_type: Option<String>) -> Result<Payload, ApiError> {
+    // A transform relies on it, and the model checks only what comes out of it.
+    for input in &inputs {
+        input.check().map_err(|error| ApiError::new(INVALID_INPUT, error.to_string()))?;
+    }
     let Some(does) = face::takes_body(slot) else { return Ok(Payload::Tensors(inputs)) };
     let got: Vec<_> = inputs.iter().map(|input| format!("`{}` {} {:?}", input.name, input.datatype, input.shape)).collect();
     let refused = || {

@@ -22,6 +22,8 @@ pub(super) fn pick(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str
 pub(super) fn is_ready(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<bool, ApiError> {
     match pick(app, tenant, name, wanted) {
         Ok(_) => Ok(true),
+        // What is not there yet may still be on its way.
+        Err(Missing::Model(_) | Missing::Version(..)) if !app.life.has_started() => Ok(false),
         Err(missing @ (Missing::Model(_) | Missing::Version(..))) => Err(missing.into()),
         Err(_) => Ok(false),
     }

@@ -4,15 +4,12 @@
 //! is one string: the body. An answer that a transform makes is one string too.
 
 use crate::engine::{Merging, Port};
-use crate::predict::Slot;
+use crate::predict::{ANSWER, Slot};
 use crate::sandbox::{Description, Transform};
 use crate::tensor::Datatype;
 
 /// The input of a version that takes a body.
 pub(super) const BODY: &str = "body";
-
-/// The output of a version whose answer is no tensors.
-pub(super) const ANSWER: &str = "answer";
 
 /// What a version takes and gives.
 pub(super) struct Face {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use axum::http::HeaderMap;
 use bulkhead_registry::TenantId;
 use futures_util::{Stream, StreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
@@ -75,8 +76,11 @@ fn timeout(text: &str) -> Option<Duration> {
 /// Answers one request.
 pub(super) async fn infer(app: &App, caller: &Caller, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
     let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } = request;
-    if tensors::number(parameters.get("sequence_id")).unwrap_or(0) != 0 {
+    if !tensors::is_nothing(parameters.get("sequence_id")) {
         return Err(ApiError::new(INVALID_INPUT, "sequences of requests are not there in this version: each request stands by itself"));
+    }
+    for output in &outputs {
+        tensors::check_output(output)?;
     }
     let wanted_version = Some(model_version.as_str()).filter(|text| !text.is_empty()).map(version);
     let target = Target { tenant: &caller.tenant, model: &model_name, version: wanted_version.as_deref() };
@@ -123,7 +127,11 @@ pub(super) fn stream(app: &App, caller: Caller, requests: Streaming<ModelInferRe
         async move {
             let request = request?;
             let (id, name) = (request.id.clone(), request.model_name.clone());
-            match infer(&app, &caller, request).await {
+            // On a task of its own: it goes on, and ends in time, while the client does not read.
+            let (task_app, task_caller) = (Arc::clone(&app), caller.clone());
+            let task = AbortOnDropHandle::new(tokio::spawn(async move { infer(&task_app, &task_caller, request).await }));
+            let outcome = task.await.unwrap_or_else(|error| Err(ApiError::internal(error.to_string())));
+            match outcome {
                 Ok(response) => Ok(ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) }),
                 Err(error) if caller.errors_end_streams => Err(caller.refuse(&error)),
                 Err(error) => Ok(ModelStreamInferResponse {

@@ -1,5 +1,6 @@
 //! The protocol over gRPC, with the standard health service and reflection.
 
+mod codec;
 mod config;
 mod infer;
 mod message;

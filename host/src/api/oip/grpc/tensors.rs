@@ -3,7 +3,7 @@
 use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::tensor::{self, Datatype, Tensor};
 
-use super::message::model_infer_request::InferInputTensor;
+use super::message::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use super::message::{InferParameter, InferTensorContents, infer_parameter};
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -30,7 +30,8 @@ pub(super) fn inputs(inputs: Vec<InferInputTensor>, raw: Vec<Vec<u8>>) -> Result
         content_type = text(parameters.get("content_type"));
         let datatype = Datatype::of_name(&datatype).ok_or_else(|| {
             let names: Vec<_> = Datatype::ALL.iter().map(|datatype| datatype.name()).collect();
-            invalid(format!("input `{name}`: expected a datatype of {}, got `{datatype}`", names.join(", ")))
+            let got: String = datatype.chars().take(100).collect();
+            invalid(format!("input `{name}`: expected a datatype of {}, got `{got}`", names.join(", ")))
         })?;
         let data = match (is_raw, contents) {
             (true, None) => raw.next().unwrap_or_default(),
@@ -43,6 +44,32 @@ pub(super) fn inputs(inputs: Vec<InferInputTensor>, raw: Vec<Vec<u8>>) -> Result
         tensors.push(Tensor { name, datatype, shape, data });
     }
     Ok((tensors, content_type))
+}
+
+/// An output that is asked for in a way that is not there.
+///
+/// # Errors
+/// Says which.
+pub(super) fn check_output(output: &InferRequestedOutputTensor) -> Result<(), ApiError> {
+    let name = &output.name;
+    if output.parameters.contains_key("classification") {
+        return Err(invalid(format!(
+            "output `{name}`: classes are not picked here: ask for the scores, or put the transform `classify` around the model"
+        )));
+    }
+    if output.parameters.contains_key("shared_memory_region") {
+        return Err(invalid(format!("output `{name}`: memory is not shared with clients here")));
+    }
+    Ok(())
+}
+
+/// Not there, zero, or empty.
+pub(super) fn is_nothing(parameter: Option<&InferParameter>) -> bool {
+    match parameter.and_then(|parameter| parameter.parameter_choice.as_ref()) {
+        None | Some(infer_parameter::ParameterChoice::Int64Param(0) | infer_parameter::ParameterChoice::Uint64Param(0)) => true,
+        Some(infer_parameter::ParameterChoice::StringParam(text)) => text.is_empty(),
+        Some(_) => false,
+    }
 }
 
 pub(super) fn text(parameter: Option<&InferParameter>) -> Option<String> {

@@ -38,6 +38,17 @@ pub(super) async fn read(slot: &Slot, headers: &HeaderMap, body: Body, limit: u6
             Incoming { frames: Body::empty(), now: inflated.into(), left: limit, limit }
         }
     };
+    match request(slot, headers, &mut incoming).await {
+        Ok(read) => Ok(read),
+        Err(error) => {
+            // A client that still sends would see a broken connection in place of the error.
+            upload::linger(std::mem::take(&mut incoming.frames), limit).await;
+            Err(error)
+        }
+    }
+}
+
+async fn request(slot: &Slot, headers: &HeaderMap, incoming: &mut Incoming) -> Result<(Ask, Said), ApiError> {
     let request = match json_length(headers)? {
         Some(0) => {
             let data = incoming.rest(headers).await?;
@@ -50,7 +61,7 @@ pub(super) async fn read(slot: &Slot, headers: &HeaderMap, body: Body, limit: u6
             };
             let text = String::from_utf8(text).map_err(|_| invalid("the JSON of the body is no UTF-8"))?;
             let mut request = tensor_json::decode(&text).map_err(ApiError::from)?;
-            follow(&mut incoming, &mut request).await?;
+            follow(incoming, &mut request).await?;
             incoming.end().await?;
             request
         }

@@ -40,7 +40,8 @@ pub(super) async fn response(slot: &Slot, said: &Said, outputs: Vec<Tensor>, hea
         outputs.into_iter().zip(&follow).filter(|(output, follows)| **follows && !output.data.is_empty()).map(|(output, _)| output.data.into()),
     );
     let bytes = pieces.iter().map(Bytes::len).sum();
-    let is_binary = follow.contains(&true);
+    // Bytes that are none make no binary answer.
+    let is_binary = pieces.len() > 1;
     let encoding = Encoding::of_answer(headers, bytes);
     let body = match encoding {
         None => Body::new(Pieces { pieces, left: bytes as u64 }),
