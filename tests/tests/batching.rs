@@ -215,7 +215,7 @@ fn rounds(n: i64) -> [Value; 1] {
 #[tokio::test]
 async fn who_waits_too_long_is_refused_or_delayed() {
     let host = TestHost::start().await;
-    deploy(&host, "slow", "default_timeout_microseconds = 200000\npreserve_ordering = true").await;
+    deploy(&host, "slow", "default_timeout_microseconds = 200000\npreserve_ordering = true\n[engine]\ninstances = 1").await;
     let rounds_of_a_second = rounds(1000);
     let long = predict(&host, "slow", &rounds_of_a_second);
     let waiting = async {

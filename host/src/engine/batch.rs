@@ -46,8 +46,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Forms the next batch: the first live request, and those of its class that fit behind it.
-    pub(super) fn form(&mut self, waiting: impl IntoIterator<Item = Waiting>, limits: &Limits, now: Instant) {
+    /// Forms the next batch: the first live request, and those of its class that fit behind it. While these wait for
+    /// company, others that need none go first.
+    pub(super) fn form(&mut self, waiting: impl IntoIterator<Item = Waiting> + Clone, limits: &Limits, now: Instant) {
         self.run.clear();
         self.expired.clear();
         self.cancelled.clear();
@@ -58,7 +59,7 @@ impl Plan {
         let mut preferred = 0;
         // Somebody waits that will not join.
         let mut others = false;
-        for (at, entry) in waiting.into_iter().enumerate() {
+        for (at, entry) in waiting.clone().into_iter().enumerate() {
             if entry.cancelled {
                 self.cancelled.push(at);
                 continue;
@@ -71,7 +72,7 @@ impl Plan {
                 None => first = Some(entry),
                 Some(first) => {
                     if entry.class != first.class || rows + entry.rows > limits.max_rows {
-                        others = true;
+                        others |= entry.class != first.class;
                         continue;
                     }
                 }
@@ -92,10 +93,40 @@ impl Plan {
         }
         // Who has little time spends no more than half of it on company.
         let until = first.since + limits.max_delay.min(first.deadline.saturating_duration_since(first.since) / 2);
-        // Nobody waits for company that is not theirs.
-        if until > now && !others {
-            self.run.clear();
+        if until <= now {
+            return;
+        }
+        self.run.clear();
+        if others {
+            self.complete(waiting, first.class, limits, now);
+        }
+        if self.run.is_empty() {
             self.wait_until = Some(until);
+        }
+    }
+
+    /// The first batch of another class that is complete, if there is one: of a request that merges with nobody, or of as
+    /// many rows as a batch should have.
+    fn complete(&mut self, waiting: impl IntoIterator<Item = Waiting>, head: Option<u64>, limits: &Limits, now: Instant) {
+        let mut batches: Vec<(Option<u64>, usize, Vec<usize>)> = Vec::new();
+        for (at, entry) in waiting.into_iter().enumerate() {
+            if entry.class == head || entry.cancelled || entry.deadline <= now {
+                continue;
+            }
+            let place = batches.iter().position(|(class, ..)| *class == entry.class && class.is_some()).unwrap_or_else(|| {
+                batches.push((entry.class, 0, Vec::new()));
+                batches.len() - 1
+            });
+            let (class, rows, members) = &mut batches[place];
+            if !members.is_empty() && *rows + entry.rows > limits.max_rows {
+                continue;
+            }
+            *rows += entry.rows;
+            members.push(at);
+            if class.is_none() || *rows >= limits.max_rows || limits.preferred.contains(rows) {
+                self.run.append(members);
+                return;
+            }
         }
     }
 }
@@ -138,7 +169,9 @@ mod tests {
             ("the dead behind a full batch wait for their turn", vec![old, gone, late], 1, &[], 0, plan(&[0], &[], &[], None)),
             ("waits for others", vec![old], 4, &[], 20, plan(&[], &[], &[], Some(20))),
             ("a full one does not wait", vec![old, same], 2, &[], 20, plan(&[0, 1], &[], &[], None)),
-            ("holds nobody up who can not join", vec![old, other], 4, &[], 20, plan(&[0], &[], &[], None)),
+            ("one that merges with nobody goes first", vec![old, lone], 4, &[], 20, plan(&[1], &[], &[], None)),
+            ("others that are full go before who waits", vec![old, other, other], 2, &[], 20, plan(&[1, 2], &[], &[], None)),
+            ("others that are not full wait too", vec![old, other], 4, &[], 20, plan(&[], &[], &[], Some(20))),
             ("has waited enough", vec![old], 4, &[], 5, plan(&[0], &[], &[], None)),
             ("never beyond half of its time", vec![at(start, 0, 20, 1, 7)], 4, &[], 50, plan(&[], &[], &[], Some(10))),
             ("the largest preferred size", vec![old, same, same, same, same], 8, &[2, 4], 0, plan(&[0, 1, 2, 3], &[], &[], None)),
