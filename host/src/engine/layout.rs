@@ -39,6 +39,13 @@ pub(super) struct Ragged {
     pub(super) outputs: Vec<Option<usize>>,
 }
 
+impl Ragged {
+    /// Whether that axis of that input is its length.
+    pub(super) fn is_length(&self, input: usize, axis: usize) -> bool {
+        self.axis == axis && self.padding[input].is_some()
+    }
+}
+
 /// A request's part of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
@@ -81,9 +88,8 @@ impl Layout {
             alone |= tensor.datatype == Datatype::Bytes && crate::tensor::elements(&tensor.shape[..axis]) != Some(1);
             // A model may well make something of inputs that don't have as many rows, but only by themselves.
             alone |= *rows.get_or_insert(own) != own;
-            let ragged = self.ragged.as_ref().filter(|ragged| ragged.padding[at].is_some());
             for (place, extent) in tensor.shape.iter().enumerate() {
-                if ragged.is_some_and(|ragged| ragged.axis == place) {
+                if self.is_length(at, place) {
                     alone |= *length.get_or_insert(*extent) != *extent;
                 } else if place != axis {
                     extent.hash(&mut hasher);
@@ -101,9 +107,7 @@ impl Layout {
         one.len() == other.len()
             && each(signature, one).zip(each(signature, other)).all(|((at, a), (same, b))| {
                 let varies = |place: usize| match self.inputs[at] {
-                    Rows::Along { axis, .. } => {
-                        place == axis || self.ragged.as_ref().is_some_and(|ragged| ragged.axis == place && ragged.padding[at].is_some())
-                    }
+                    Rows::Along { axis, .. } => place == axis || self.is_length(at, place),
                     Rows::Shared => false,
                 };
                 at == same
@@ -111,6 +115,10 @@ impl Layout {
                     && a.shape.iter().zip(&b.shape).enumerate().all(|(place, (x, y))| x == y || varies(place))
                     && (self.inputs[at] != Rows::Shared || a.data == b.data)
             })
+    }
+
+    fn is_length(&self, input: usize, axis: usize) -> bool {
+        self.ragged.as_ref().is_some_and(|ragged| ragged.is_length(input, axis))
     }
 
     /// The length of a request's ragged inputs; none where there are none.

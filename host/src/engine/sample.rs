@@ -45,7 +45,7 @@ impl Sample<'_> {
     }
 
     fn shape(&self, at: usize, port: &Port) -> Vec<i64> {
-        let is_ragged = |place| self.ragged.is_some_and(|ragged| ragged.axis == place && ragged.padding[at].is_some());
+        let is_ragged = |place| self.ragged.is_some_and(|ragged| ragged.is_length(at, place));
         let is_rows = |place| matches!(self.rows_at[at], Rows::Along { axis, .. } if axis == place);
         let extents = port.shape.iter().flatten().enumerate();
         extents

@@ -31,6 +31,20 @@ pub struct EngineTotals {
     pub batches: Vec<BatchTotal>,
 }
 
+impl EngineTotals {
+    /// Of all runs.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.rows * batch.runs).sum()
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.runs).sum()
+    }
+}
+
 /// Counts them. Its lock is held for some tens of nanoseconds once a run, which is microseconds at least.
 #[derive(Default)]
 pub(super) struct Counter(Mutex<State>);

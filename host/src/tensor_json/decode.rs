@@ -130,8 +130,8 @@ struct Input {
     shape: Option<Vec<i64>>,
     /// Where the data begins, where it came before what tells how to read it.
     data: Option<usize>,
-    /// Elements, and how many the array had.
-    read: Option<(Vec<u8>, usize)>,
+    /// The elements.
+    read: Option<Vec<u8>>,
     content_type: Option<String>,
     follows: Option<usize>,
     /// Its data is null.
@@ -171,7 +171,7 @@ fn input(reader: &mut Reader<'_>, place: usize, request: &mut Request) -> Result
     let (name, datatype, shape) =
         (name.ok_or_else(|| missing("name"))?, datatype.ok_or_else(|| missing("datatype"))?, shape.ok_or_else(|| missing("shape"))?);
     let data = match (read, follows) {
-        (Some((data, _)), None) => data,
+        (Some(data), None) => data,
         (None, Some(bytes)) => {
             request.follow.push((place, bytes));
             Vec::new()
@@ -204,7 +204,7 @@ impl Input {
         if got != elements {
             return Err(refused("/data", format!("input `{name}` of shape {shape:?} takes {elements} elements, got {got}")));
         }
-        self.read = Some((data, got));
+        self.read = Some(data);
         Ok(())
     }
 }

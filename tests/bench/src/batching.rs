@@ -4,9 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
 use crate::http::{self, Connection};
@@ -152,14 +151,8 @@ struct Loop {
 
 impl Loop {
     fn load(model: &Path) -> Result<Self> {
-        let failed = |error: ort::Error<_>| anyhow!("{}", error.message());
-        let environment = reference::environment()?;
-        let builder = Session::builder(&environment).map_err(failed)?;
         let cores = std::thread::available_parallelism()?.get();
-        let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(|error| anyhow!("{}", error.message()))?;
-        let builder = builder.with_intra_threads(cores).map_err(|error| anyhow!("{}", error.message()))?;
-        let mut builder = builder.with_intra_op_spinning(false).map_err(|error| anyhow!("{}", error.message()))?;
-        let session = builder.commit_from_file(model).map_err(|error| anyhow!("{}", error.message()))?;
+        let session = reference::onnx::session(&reference::onnx::load()?, model, cores)?.into_inner();
         Ok(Self { session, batch: row().repeat(BATCH) })
     }
 

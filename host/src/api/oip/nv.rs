@@ -15,12 +15,8 @@ const ROWS: [Row; 13] = [
     ("nv_inference_request_failure", "counter", "Number of failed inference requests, by reason", |_, totals| {
         totals.failures.iter().map(|(reason, count)| (name(*reason), whole(*count))).collect()
     }),
-    ("nv_inference_count", "counter", "Number of inferences performed: rows", |slot, _| {
-        one(slot.engine().totals().batches.iter().map(|batch| batch.rows * batch.runs).sum())
-    }),
-    ("nv_inference_exec_count", "counter", "Number of model executions performed", |slot, _| {
-        one(slot.engine().totals().batches.iter().map(|batch| batch.runs).sum())
-    }),
+    ("nv_inference_count", "counter", "Number of inferences performed: rows", |slot, _| one(slot.engine().totals().rows())),
+    ("nv_inference_exec_count", "counter", "Number of model executions performed", |slot, _| one(slot.engine().totals().runs())),
     ("nv_inference_request_duration_us", "counter", "Cumulative inference request duration in microseconds", |_, totals| {
         us(&[totals.queue, totals.before, totals.assembly, totals.inference, totals.split, totals.after])
     }),

@@ -48,8 +48,8 @@ impl Stats {
             // Tools that read statistics take versions for whole numbers.
             version: slot.version().strip_suffix(".0.0").unwrap_or(slot.version()).to_owned(),
             last_inference: engine.last_ms,
-            inference_count: engine.batches.iter().map(|batch| batch.rows * batch.runs).sum(),
-            execution_count: engine.batches.iter().map(|batch| batch.runs).sum(),
+            inference_count: engine.rows(),
+            execution_count: engine.runs(),
             inference: [
                 ("success", sum(totals.answered, &whole)),
                 ("fail", sum(totals.failed.count, &[totals.failed])),

@@ -21,7 +21,7 @@ pub(super) struct MeanColor(Mutex<Session>);
 
 impl MeanColor {
     pub(super) fn load(environment: &Environment, models: &Path) -> Result<Self> {
-        Ok(Self(onnx::session(environment, &models.join("mean_color.onnx"))?))
+        Ok(Self(onnx::session(environment, &models.join("mean_color.onnx"), 1)?))
     }
 }
 

@@ -36,7 +36,7 @@ impl Digits {
     pub(super) fn load(environment: &Environment, demo: &Path) -> Result<Self> {
         let folder = demo.join("digits");
         let config = transforms(&folder)?.into_iter().next().context("the manifest has no transforms")?;
-        let session = onnx::session(environment, &folder.join("model.onnx"))?;
+        let session = onnx::session(environment, &folder.join("model.onnx"), 1)?;
         Ok(Self { session, labels: Labels::read(&folder)?, config: config.to_string() })
     }
 

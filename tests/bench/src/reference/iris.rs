@@ -25,7 +25,7 @@ pub(super) struct Iris {
 impl Iris {
     pub(super) fn load(environment: &Environment, demo: &Path) -> Result<Self> {
         let folder = demo.join("iris");
-        Ok(Self { session: onnx::session(environment, &folder.join("model.onnx"))?, labels: Labels::read(&folder)? })
+        Ok(Self { session: onnx::session(environment, &folder.join("model.onnx"), 1)?, labels: Labels::read(&folder)? })
     }
 }
 

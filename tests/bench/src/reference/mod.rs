@@ -5,7 +5,7 @@ mod answer;
 mod binary;
 mod digits;
 mod iris;
-mod onnx;
+pub(crate) mod onnx;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
-use ort::environment::Environment;
 use tokio::net::TcpListener;
 
 #[derive(clap::Args)]
@@ -31,11 +30,6 @@ pub(crate) struct Flags {
     /// Where HTTP is served.
     #[arg(long)]
     listen: SocketAddr,
-}
-
-/// ONNX Runtime, for what the bench measures in its own process.
-pub(crate) fn environment() -> Result<Environment> {
-    onnx::load()
 }
 
 /// Why a request was refused: status 400 and a sentence.
