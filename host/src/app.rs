@@ -95,10 +95,11 @@ async fn build(config: &Config) -> anyhow::Result<App> {
     let loader = Loader::new(Parts {
         store,
         artifacts,
-        engine,
+        engine: Arc::new(engine),
         sandboxes,
         slots: Arc::new(Slots::default()),
         metrics: Arc::clone(&metrics),
+        models: Mutex::default(),
         plugins: Mutex::new(HashMap::new()),
         blobs: tokio::sync::RwLock::default(),
         turns: Mutex::new(HashMap::new()),

@@ -11,8 +11,8 @@ pub use artifacts::{ArtifactError, Artifacts, Stored, Upload};
 pub use garbage::{GarbageError, garbage};
 pub use ids::{Digest, IdError, ModelName, ModelRef, PluginName, PluginRef, TenantId, Version};
 pub use manifest::{
-    BatchAxis, Batching, CacheOptions, Device, EngineOptions, Manifest, ManifestError, Problem, Ragged, Reuse, Runtime, SandboxOptions,
-    TimeoutAction, TransformUse, Warmup, WarmupData, WarmupInput,
+    BatchAxis, Batching, CacheOptions, Device, EngineOptions, Grants, Manifest, ManifestError, PredictorUse, Problem, Ragged, Reuse, Runtime,
+    SandboxOptions, TimeoutAction, TransformUse, Warmup, WarmupData, WarmupInput,
 };
 pub use model::{Action, ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotion, Stage, VersionRecord};
 pub use store::sqlite::SqliteStore;

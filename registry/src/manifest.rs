@@ -5,6 +5,7 @@
 //! A key that nothing reads is a mistake too, since it is a typing error or a promise that would not be kept.
 
 mod batching;
+mod predictor;
 mod read;
 mod section;
 mod syntax;
@@ -16,7 +17,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::ids::{IdError, PluginRef, serde_as_text};
+use crate::ids::{IdError, ModelRef, PluginRef, serde_as_text};
 
 /// What an upload says about a version. Every key but `runtime` has a default.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,6 +48,9 @@ pub struct Manifest {
     /// Whether answers are kept for requests that ask the same; left out, they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheOptions>,
+    /// The component that drives models; with [`Runtime::Predictor`], and only then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predictor: Option<PredictorUse>,
     /// How the container is built, as given; with [`Runtime::Container`] only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<serde_json::Value>,
@@ -59,6 +63,28 @@ pub struct TransformUse {
     pub plugin: PluginRef,
     /// What the plugin is configured with; only the plugin knows its shape.
     pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `[predictor]`: the plugin that answers, and what it may do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PredictorUse {
+    /// Which plugin.
+    pub plugin: PluginRef,
+    /// What the plugin is configured with; only the plugin knows its shape.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// What it gets beyond log lines.
+    pub grants: Grants,
+}
+
+/// `[predictor.grants]`: what a plugin gets beyond log lines. Nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Grants {
+    /// Versions of models that it may run, each by the name that the plugin calls it. At most 16; names up to 64
+    /// characters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub graphs: BTreeMap<String, ModelRef>,
+    /// MiB of a model that it may bring along as bytes, up to 256; 0 (the default) for none.
+    pub load_mb: u32,
 }
 
 /// `[batching]`: the knobs of Triton's dynamic batcher, by its names.
@@ -235,6 +261,8 @@ impl Default for EngineOptions {
 pub enum Runtime {
     /// The engine inside the host.
     Onnx,
+    /// A plugin that drives models itself.
+    Predictor,
     /// A container of its own.
     Container,
 }
@@ -320,6 +348,17 @@ impl Manifest {
         read::manifest(syntax::json(text)?)
     }
 
+    /// Every plugin that it names: the transforms, outermost first, and the predictor.
+    pub fn plugins(&self) -> impl Iterator<Item = &PluginRef> {
+        let transforms = self.transforms.iter().map(|used| &used.plugin);
+        transforms.chain(self.predictor.iter().map(|used| &used.plugin))
+    }
+
+    /// Every version of a model that its predictor may run.
+    pub fn graphs(&self) -> impl Iterator<Item = &ModelRef> {
+        self.predictor.iter().flat_map(|used| used.grants.graphs.values())
+    }
+
     /// The manifest with every default filled in, as JSON text.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a manifest has only text keys and finite numbers")
@@ -360,7 +399,7 @@ macro_rules! text_enum {
 }
 pub(crate) use text_enum;
 
-text_enum!(Runtime, "`onnx` or `container`", Onnx = "onnx", Container = "container");
+text_enum!(Runtime, "`onnx`, `predictor` or `container`", Onnx = "onnx", Predictor = "predictor", Container = "container");
 text_enum!(TimeoutAction, "`REJECT` or `DELAY`", Reject = "REJECT", Delay = "DELAY");
 text_enum!(Reuse, "`never` or `warm`", Never = "never", Warm = "warm");
 

@@ -16,9 +16,12 @@ use crate::model::{ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotio
 /// Why a verb did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A transform of the manifest names a plugin that this tenant does not have (any more).
+    /// A transform or the predictor of the manifest is a plugin that this tenant does not have (any more).
     #[error("plugin `{0}` does not exist")]
     MissingPlugin(PluginRef),
+    /// The manifest grants a version of a model that this tenant does not have (any more).
+    #[error("version `{0}` does not exist")]
+    MissingGraph(ModelRef),
     /// [`Page::after`] is not a key of this list.
     #[error("not the end of a page of this list: {0}")]
     Cursor(#[source] IdError),
@@ -133,7 +136,7 @@ pub trait Store: Send + Sync {
     /// equal manifest under the same name and version are [`Put::Same`], whatever `stage` says.
     ///
     /// # Errors
-    /// [`StoreError::MissingPlugin`] names the first transform whose plugin is not there.
+    /// [`StoreError::MissingPlugin`] and [`StoreError::MissingGraph`] name the first that is not there.
     async fn put_version(&self, record: VersionRecord, stage: PutStage) -> Result<Put<VersionRecord>, StoreError>;
 
     /// One version.
@@ -154,7 +157,7 @@ pub trait Store: Send + Sync {
     /// All plugins of all tenants, by tenant and name and in semver's order: what to compile on start.
     async fn all_plugins(&self) -> Result<Vec<PluginRecord>, StoreError>;
 
-    /// Removes a version, unless it is in production, and takes it out of what a rollback may return to. The model
+    /// Removes a version, unless it is in production or a predictor is granted it, and takes it out of what a rollback may return to. The model
     /// goes with its last version.
     async fn delete_version(&self, tenant: &TenantId, model: &ModelRef) -> Result<Deleted, StoreError>;
 

@@ -1,8 +1,9 @@
-//! What a transform tells of itself.
+//! What plugins tell of themselves.
 
 use crate::Datatype;
 use crate::bindings::bulkhead::plugin::types::TensorSignature;
 use crate::bindings::exports::bulkhead::plugin::transformer as wit;
+use crate::bindings::predictor::exports::bulkhead::plugin::prediction as predictor;
 
 /// Which of a transform's functions do something; the host never calls the others. That of [`crate::Open`] needs no
 /// mention.
@@ -104,6 +105,123 @@ impl Description {
 impl From<Description> for wit::Description {
     fn from(description: Description) -> Self {
         description.0
+    }
+}
+
+/// What a predictor does under its configuration: feeds OpenAPI, the console, and the check against the models.
+///
+/// It takes and gives bodies of its own (JSON, or bytes) unless it says otherwise.
+#[derive(Debug)]
+pub struct PredictorDescription(pub(crate) predictor::Description);
+
+impl PredictorDescription {
+    /// A description in one sentence.
+    #[must_use]
+    pub fn new(summary: impl Into<String>) -> Self {
+        Self(predictor::Description {
+            summary: summary.into(),
+            request: false,
+            takes: predictor::Ports::Body,
+            gives: predictor::Ports::Body,
+            accepts: Vec::new(),
+            input_schema: None,
+            output_schema: None,
+            config_schema: None,
+            graphs: Vec::new(),
+        })
+    }
+
+    /// Adds a content type of bodies that it takes, such as `image/png`.
+    #[must_use]
+    pub fn accepts(mut self, content_type: &str) -> Self {
+        self.0.accepts.push(content_type.to_owned());
+        self
+    }
+
+    /// JSON Schema of the body that it takes, where that is JSON.
+    #[must_use]
+    pub fn input_schema(mut self, schema: &serde_json::Value) -> Self {
+        self.0.input_schema = Some(schema.to_string());
+        self
+    }
+
+    /// JSON Schema of its answer, where that is JSON.
+    #[must_use]
+    pub fn output_schema(mut self, schema: &serde_json::Value) -> Self {
+        self.0.output_schema = Some(schema.to_string());
+        self
+    }
+
+    /// JSON Schema of the configuration.
+    #[must_use]
+    pub fn config_schema(mut self, schema: &serde_json::Value) -> Self {
+        self.0.config_schema = Some(schema.to_string());
+        self
+    }
+
+    /// It takes this tensor, and those of further calls, rather than a body; -1 in the shape stands for any extent.
+    #[must_use]
+    pub fn takes(mut self, (name, datatype, shape): (&str, Datatype, &[i64])) -> Self {
+        add(&mut self.0.takes, signature(name, datatype, shape));
+        self
+    }
+
+    /// It takes the tensors that this graph takes.
+    #[must_use]
+    pub fn takes_as(mut self, graph: &str) -> Self {
+        self.0.takes = predictor::Ports::Graph(graph.to_owned());
+        self.graph(graph)
+    }
+
+    /// It gives this tensor, and those of further calls, rather than a body; -1 in the shape stands for any extent.
+    #[must_use]
+    pub fn gives(mut self, (name, datatype, shape): (&str, Datatype, &[i64])) -> Self {
+        add(&mut self.0.gives, signature(name, datatype, shape));
+        self
+    }
+
+    /// It gives the tensors that this graph gives.
+    #[must_use]
+    pub fn gives_as(mut self, graph: &str) -> Self {
+        self.0.gives = predictor::Ports::Graph(graph.to_owned());
+        self.graph(graph)
+    }
+
+    /// It runs this graph, so that a manifest that does not grant it is refused.
+    #[must_use]
+    pub fn graph(mut self, graph: &str) -> Self {
+        self.uses(graph);
+        self
+    }
+
+    /// It gives this tensor to that graph.
+    #[must_use]
+    pub fn feeds(mut self, graph: &str, (name, datatype, shape): (&str, Datatype, &[i64])) -> Self {
+        self.uses(graph).inputs.push(signature(name, datatype, shape));
+        self
+    }
+
+    /// It reads this tensor of what that graph gives.
+    #[must_use]
+    pub fn reads(mut self, graph: &str, (name, datatype, shape): (&str, Datatype, &[i64])) -> Self {
+        self.uses(graph).outputs.push(signature(name, datatype, shape));
+        self
+    }
+
+    fn uses(&mut self, graph: &str) -> &mut predictor::GraphUse {
+        let graphs = &mut self.0.graphs;
+        let at = graphs.iter().position(|known| known.name == graph).unwrap_or_else(|| {
+            graphs.push(predictor::GraphUse { name: graph.to_owned(), inputs: Vec::new(), outputs: Vec::new() });
+            graphs.len() - 1
+        });
+        &mut graphs[at]
+    }
+}
+
+fn add(ports: &mut predictor::Ports, tensor: TensorSignature) {
+    match ports {
+        predictor::Ports::Tensors(tensors) => tensors.push(tensor),
+        other => *other = predictor::Ports::Tensors(vec![tensor]),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Between the generated bindings and [`Transform`]; what [`crate::transform!`] expands to.
+//! Between the generated bindings and [`Transform`] and [`Predictor`]; what [`crate::transform!`] and [`crate::predictor!`]
+//! expand to.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -6,10 +7,11 @@ use std::thread::LocalKey;
 
 use crate::bindings::bulkhead::plugin::types as wit;
 use crate::bindings::exports::bulkhead::plugin::transformer as export;
-use crate::{Description, Error, Open, Request, Result, Step, Transform};
+use crate::bindings::predictor::exports::bulkhead::plugin::prediction;
+use crate::{Description, Error, Open, Predictor, PredictorDescription, Request, Result, Step, Transform};
 
-/// What [`crate::transform!`] adds to a transform.
-pub trait Plugin: Transform {
+/// What the macros add to a plugin.
+pub trait Plugin: Clone + 'static {
     /// What its instance keeps. A component has one thread.
     const KEPT: &'static LocalKey<Kept<Self>>;
 
@@ -17,7 +19,7 @@ pub trait Plugin: Transform {
     fn opener() -> Option<Opener<Self>>;
 }
 
-/// [`Open::open`] of a transform.
+/// [`Open::open`] of a plugin.
 pub type Opener<T> = fn(&mut T, Request) -> Result<()>;
 
 /// What an instance keeps.
@@ -38,7 +40,7 @@ impl<T> Kept<T> {
     }
 }
 
-/// Tells whether a type implements [`Open`], in [`crate::transform!`]: of two methods of the same name the one that needs
+/// Tells whether a type implements [`Open`], in the macros: of two methods of the same name the one that needs
 /// fewer references is called, and [`Opens`] needs fewer than [`OpensNothing`].
 #[derive(Debug)]
 pub struct Probe<T>(pub PhantomData<T>);
@@ -67,13 +69,13 @@ impl<T> OpensNothing<T> for &Probe<T> {
     }
 }
 
-/// The component's export.
+/// The export of a transform's component.
 #[derive(Debug)]
 pub struct Component<T>(PhantomData<T>);
 
-impl<T: Plugin> export::Guest for Component<T> {
+impl<T: Plugin + Transform> export::Guest for Component<T> {
     fn configure(config: String) -> Result<(), wit::PluginError> {
-        let transform = configured(&config)?;
+        let transform = configured(&config, T::check)?;
         T::KEPT.with(|kept| kept.configured.replace(Some(transform)));
         Ok(())
     }
@@ -108,22 +110,46 @@ impl<T: Plugin> export::Guest for Component<T> {
     }
 }
 
-/// The copy that a new exchange works on.
-fn begun<T: Plugin>(request: Option<Request>) -> Result<T> {
-    let configured = T::KEPT.with(|kept| kept.configured.borrow().clone());
-    let mut transform = configured.ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
-    if let (Some(opener), Some(request)) = (T::opener(), request) {
-        opener(&mut transform, request)?;
+/// The export of a predictor's component.
+#[derive(Debug)]
+pub struct PredictorComponent<T>(PhantomData<T>);
+
+impl<T: Plugin + Predictor> prediction::Guest for PredictorComponent<T> {
+    fn configure(config: String) -> Result<(), wit::PluginError> {
+        let predictor = configured(&config, T::check)?;
+        T::KEPT.with(|kept| kept.configured.replace(Some(predictor)));
+        Ok(())
     }
-    Ok(transform)
+
+    fn describe() -> prediction::Description {
+        // As for a transform.
+        let description = T::KEPT.with(|kept| kept.configured.borrow().as_ref().map(Predictor::describe));
+        let mut description = description.unwrap_or_else(|| PredictorDescription::new("")).0;
+        description.request = T::opener().is_some();
+        description
+    }
+
+    fn predict(request: Option<Request>, payload: wit::Payload) -> Result<wit::Payload, wit::PluginError> {
+        Ok(begun::<T>(request)?.predict(payload.into())?.into())
+    }
 }
 
-/// A transform with its configuration, checked.
+/// The copy that a request works on.
+fn begun<T: Plugin>(request: Option<Request>) -> Result<T> {
+    let configured = T::KEPT.with(|kept| kept.configured.borrow().clone());
+    let mut plugin = configured.ok_or_else(|| Error::internal("the host did not configure this plugin"))?;
+    if let (Some(opener), Some(request)) = (T::opener(), request) {
+        opener(&mut plugin, request)?;
+    }
+    Ok(plugin)
+}
+
+/// A plugin with its configuration, checked.
 ///
 /// # Errors
 /// [`Error::Invalid`] with a pointer into the configuration.
-pub fn configured<T: Transform>(config: &str) -> Result<T> {
-    let transform: T = Error::from_json(config)?;
-    transform.check()?;
-    Ok(transform)
+pub fn configured<T: serde::de::DeserializeOwned>(config: &str, check: fn(&T) -> Result<()>) -> Result<T> {
+    let plugin: T = Error::from_json(config)?;
+    check(&plugin)?;
+    Ok(plugin)
 }

@@ -29,6 +29,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! A predictor answers in place of a model, with models that it runs itself ([`Predictor`], [`Graph`]).
+//!
 //! The struct is read from the manifest when a model is loaded, not for each request. Each request works on a clone of
 //! it in a sandbox of its own, so fields may carry what `before` learned to `after`: mark them `#[serde(skip)]`. What is large, such as
 //! a vocabulary, stands behind an [`Rc`](std::rc::Rc) best, so that the clone shares it.
@@ -45,18 +47,23 @@ pub mod glue;
 #[cfg(target_family = "wasm")]
 mod heap;
 pub mod log;
+mod nn;
 mod payload;
+mod predictor;
 mod tensor;
 pub mod testing;
 
-pub use describe::{Description, Hooks};
+pub use describe::{Description, Hooks, PredictorDescription};
 pub use error::{Error, Result};
+pub use nn::Graph;
 pub use payload::{Blob, Payload, Step, Tensors};
+pub use predictor::Predictor;
 pub use tensor::{Datatype, Element, Tensor};
 
 /// Everything that a plugin usually names.
 pub mod prelude {
-    pub use crate::{Blob, Datatype, Description, Error, Hooks, Open, Payload, Request, Result, Step, Tensor, Tensors, Transform, log};
+    pub use crate::{Blob, Datatype, Description, Error, Graph, Hooks, Open, Payload, Predictor, PredictorDescription, Request, Result, Step};
+    pub use crate::{Tensor, Tensors, Transform, log};
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{self, json};
 }
@@ -71,6 +78,25 @@ pub mod bindings {
         pub_export_macro: true,
         default_bindings_module: "bulkhead_sdk::bindings",
     });
+
+    /// Of the other world; what both have in common is one type.
+    pub mod predictor {
+        wit_bindgen::generate!({
+            path: "../wit",
+            world: "predictor",
+            pub_export_macro: true,
+            export_macro_name: "export_predictor",
+            default_bindings_module: "bulkhead_sdk::bindings::predictor",
+            with: {
+                "bulkhead:plugin/types@0.1.0": crate::bindings::bulkhead::plugin::types,
+                "bulkhead:plugin/log@0.1.0": crate::bindings::bulkhead::plugin::log,
+                "wasi:nn/tensor@0.2.0-rc-2024-10-28": generate,
+                "wasi:nn/graph@0.2.0-rc-2024-10-28": generate,
+                "wasi:nn/inference@0.2.0-rc-2024-10-28": generate,
+                "wasi:nn/errors@0.2.0-rc-2024-10-28": generate,
+            },
+        });
+    }
 }
 
 /// The request as the plugin may know it: `id: String`, `model: String`, `version: String`, `time_left_us: u64`, and
@@ -108,7 +134,7 @@ pub trait Transform: serde::de::DeserializeOwned + Clone + 'static {
     }
 }
 
-/// What a [`Transform`] also implements that looks at the request: the host tells the others nothing of it.
+/// What a [`Transform`] or [`Predictor`] also implements that looks at the request: the host tells the others nothing of it.
 ///
 /// ```
 /// use bulkhead_sdk::prelude::*;
@@ -141,9 +167,9 @@ pub trait Transform: serde::de::DeserializeOwned + Clone + 'static {
 /// bulkhead_sdk::transform!(Greeter);
 /// # fn main() {}
 /// ```
-pub trait Open: Transform {
-    /// Called before `before`, and where there is none before `after`, when the model has run. Keep here what these need to
-    /// know of the request.
+pub trait Open {
+    /// Called before `before`, and where there is none before `after`, when the model has run; of a predictor before
+    /// `predict`. Keep here what these need to know of the request.
     ///
     /// # Errors
     /// Refuses the request.
@@ -156,20 +182,42 @@ macro_rules! transform {
     ($transform:ty) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
-            ::std::thread_local! {
-                static KEPT: $crate::glue::Kept<$transform> = const { $crate::glue::Kept::new() };
-            }
-            impl $crate::glue::Plugin for $transform {
-                const KEPT: &'static ::std::thread::LocalKey<$crate::glue::Kept<Self>> = &KEPT;
-
-                fn opener() -> ::std::option::Option<$crate::glue::Opener<Self>> {
-                    #[allow(unused_imports)]
-                    use $crate::glue::{Opens as _, OpensNothing as _};
-                    (&$crate::glue::Probe::<$transform>(::std::marker::PhantomData)).opener()
-                }
-            }
+            $crate::plugin!($transform);
             type BulkheadComponent = $crate::glue::Component<$transform>;
     $crate::bindings::export!(BulkheadComponent with_types_in $crate::bindings);
         };
+    };
+}
+
+/// Makes a type that implements [`Predictor`], and perhaps [`Open`], the component's export.
+#[macro_export]
+macro_rules! predictor {
+    ($predictor:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            $crate::plugin!($predictor);
+            type BulkheadComponent = $crate::glue::PredictorComponent<$predictor>;
+    $crate::bindings::predictor::export_predictor!(BulkheadComponent with_types_in $crate::bindings::predictor);
+        };
+    };
+}
+
+/// What both of them add to a type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! plugin {
+    ($plugin:ty) => {
+        ::std::thread_local! {
+            static KEPT: $crate::glue::Kept<$plugin> = const { $crate::glue::Kept::new() };
+        }
+        impl $crate::glue::Plugin for $plugin {
+            const KEPT: &'static ::std::thread::LocalKey<$crate::glue::Kept<Self>> = &KEPT;
+
+            fn opener() -> ::std::option::Option<$crate::glue::Opener<Self>> {
+                #[allow(unused_imports)]
+                use $crate::glue::{Opens as _, OpensNothing as _};
+                (&$crate::glue::Probe::<$plugin>(::std::marker::PhantomData)).opener()
+            }
+        }
     };
 }

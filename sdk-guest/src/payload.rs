@@ -105,6 +105,15 @@ impl Tensors {
     }
 }
 
+impl<'t> IntoIterator for &'t Tensors {
+    type Item = &'t Tensor;
+    type IntoIter = std::slice::Iter<'t, Tensor>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
 impl From<Tensor> for Tensors {
     fn from(tensor: Tensor) -> Self {
         Self(vec![tensor])

@@ -99,6 +99,12 @@ impl Tensor {
         &self.0.data
     }
 
+    /// The elements as they travel, to be changed in place.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0.data
+    }
+
     /// The elements; borrowed, where the data is aligned for `T`, as it always is in practice.
     ///
     /// # Errors

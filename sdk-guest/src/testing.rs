@@ -1,6 +1,8 @@
-//! A plugin's transform as the host drives it, natively: for plain `cargo test`.
+//! A plugin as the host drives it, natively: for plain `cargo test`.
 
-use crate::{Open, Payload, Request, Result, Step, Transform, glue};
+use crate::{Open, Payload, Predictor, Request, Result, Step, Transform, glue};
+#[cfg(not(target_family = "wasm"))]
+use crate::{Tensors, nn::native};
 
 /// One request's life inside a transform.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ impl<T: Transform> Exchange<T> {
     /// # Errors
     /// As the transform.
     pub fn open(config: &serde_json::Value) -> Result<Self> {
-        Ok(Self(glue::configured(&config.to_string())?))
+        Ok(Self(glue::configured(&config.to_string(), T::check)?))
     }
 
     /// Opens one for a request that the transform looks at.
@@ -45,4 +47,18 @@ impl<T: Transform> Exchange<T> {
     pub fn transform(&self) -> &T {
         &self.0
     }
+}
+
+/// A predictor, without a request that it might look at, as its configuration leaves it.
+///
+/// # Errors
+/// As the predictor's `check`.
+pub fn predictor<T: Predictor>(config: &serde_json::Value) -> Result<T> {
+    glue::configured(&config.to_string(), T::check)
+}
+
+/// What stands for the graph of that name in this thread from now on: in a native test there is no host, and so no model.
+#[cfg(not(target_family = "wasm"))]
+pub fn grant(name: &str, graph: impl Fn(&Tensors) -> Result<Tensors> + 'static) {
+    native::GRANTED.with_borrow_mut(|granted| granted.insert(name.to_owned(), std::rc::Rc::new(graph)));
 }

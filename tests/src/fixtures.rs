@@ -52,17 +52,25 @@ fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
 }
 
-/// The plugin that misbehaves on request, of `guests/hostile`; built where it is missing or older than its source.
+/// The plugin that misbehaves on request.
 #[must_use]
 pub fn hostile() -> Vec<u8> {
-    let source = workspace().join("tests/guests/hostile");
+    guest("hostile")
+}
+
+/// A plugin of `guests/`, built where it is missing or older than its source.
+#[must_use]
+pub fn guest(name: &str) -> Vec<u8> {
+    let source = workspace().join("tests/guests").join(name);
     let folder = workspace().join("target/guests");
-    let component = folder.join("hostile.wasm");
+    let component = folder.join(format!("{name}.wasm"));
     fs::create_dir_all(&folder).expect("a folder for what is built");
     // Tests are processes of their own: one of them builds, the others wait.
-    let lock = File::create(folder.join("lock")).expect("a lock");
+    let lock = File::create(folder.join(format!("{name}.lock"))).expect("a lock");
     lock.lock().expect("the lock");
-    if is_older(&component, &[source.join("src"), source.join("Cargo.toml"), workspace().join("sdk-guest/src"), workspace().join("wit")]) {
+    let wit = workspace().join("wit");
+    let sources = [source.join("src"), source.join("Cargo.toml"), workspace().join("sdk-guest/src"), wit.join("deps/nn"), wit];
+    if is_older(&component, &sources) {
         let mut build = setup::command();
         let built = build.args(["plugin", "build"]).arg(&source).arg("--out").arg(&component).output().expect("the binary starts");
         assert!(built.status.success(), "`bulkhead plugin build {}`:\n{}", source.display(), String::from_utf8_lossy(&built.stderr));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
-use bulkhead::sandbox::{AdmissionLimits, Limits, Plugin, RequestInfo, SandboxError, SandboxOptions, Sandboxes, Step, Transform, TransformOptions};
+use bulkhead::sandbox::{AdmissionLimits, Limits, Places, Plugin, RequestInfo, SandboxError, SandboxOptions, Sandboxes, Step, Transform, UseOptions};
 use bulkhead_registry::Digest;
 use bulkhead_tests::fixtures;
 use serde::Deserialize;
@@ -128,7 +128,7 @@ async fn exchange(uploaded: &Uploaded<'_>, case: &Case, payload: Payload) -> Res
 /// What is tested is what serves: a copy of the configured instance.
 async fn configured(uploaded: &Uploaded<'_>, config: String) -> Result<Transform, SandboxError> {
     let limits = Limits { time: Duration::from_secs(10), memory_bytes: 128 << 20 };
-    let options = TransformOptions { config, limits, warm: false };
+    let options = UseOptions { config, limits, warm: false };
     let transform = uploaded.sandboxes.transform(&uploaded.plugin, options, std::future::ready(Ok(uploaded.bytes.clone()))).await?;
     let ahead = async {
         while !transform.is_configured_ahead() {
@@ -147,7 +147,7 @@ async fn called(transform: &Transform, hook: Hook, payload: Payload) -> Result<P
         headers: Vec::new(),
         deadline: Deadline::after(Duration::from_secs(60)),
     };
-    let places = Transform::places(std::slice::from_ref(transform), request.deadline).await?.expect("one transform needs a place");
+    let places = Places::take(std::slice::from_ref(transform), None, request.deadline).await?.expect("one transform needs a place");
     match hook {
         Hook::After => transform.after(&request, &places, payload).await,
         Hook::Before => match transform.before(&request, &places, payload).await? {

@@ -81,10 +81,11 @@ async fn what_can_not_be_served_is_refused_and_leaves_nothing() {
     let classify = |config: &str| format!("{PLAIN}\ntransforms = [{{ plugin = \"classify@0.1.0\", config = {{ {config} }} }}]");
     let iris = || fixtures::demo("iris/model.onnx");
     let digits = || fixtures::demo("digits/model.onnx");
-    let cases: [Refused; 13] = [
+    let cases: [Refused; 14] = [
         ("not ONNX", PLAIN.into(), b"hello, I am no model".to_vec(), "invalid_model", &["can't be loaded"]),
         ("nothing", PLAIN.into(), Vec::new(), "invalid_model", &["can't be loaded"]),
         ("truncated", PLAIN.into(), fixtures::model("truncated"), "invalid_model", &["can't be loaded"]),
+        ("elsewhere", PLAIN.into(), fixtures::model("elsewhere"), "invalid_model", &["its tensor `w` lies in another file"]),
         ("unknown operator", PLAIN.into(), fixtures::model("unknown_op"), "invalid_model", &["example.unknown"]),
         ("a plugin that is not there", format!("{PLAIN}\ntransforms = [{{ plugin = \"image@9.0.0\" }}]"), iris(), "missing_plugin", &["image@9.0.0"]),
         (

@@ -58,7 +58,7 @@ def model(name, nodes, inputs, outputs, initializers=(), domains=()):
     graph = helper.make_graph(nodes, name, inputs, outputs, list(initializers))
     opsets = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(d, 1) for d in domains]
     made = helper.make_model(graph, producer_name="bulkhead-tests", ir_version=IR, opset_imports=opsets)
-    if not domains:
+    if not domains and all(tensor.data_location == T.DEFAULT for tensor in initializers):
         onnx.checker.check_model(made, full_check=True)
     return made.SerializeToString(deterministic=True)
 
@@ -288,6 +288,14 @@ def table():
     )
 
 
+def elsewhere():
+    """The host refuses it: x FP32 [1,2] -> y = x + w, where w lies in another file, the head of identity_f32.onnx."""
+    w = T(name="w", data_type=T.FLOAT, dims=[2], data_location=T.EXTERNAL)
+    w.external_data.add(key="location", value="identity_f32.onnx")
+    w.external_data.add(key="length", value="8")
+    return model("elsewhere", [node("Add", ["x", "w"], ["y"])], [value("x", [1, 2])], [value("y", [1, 2])], [w])
+
+
 MODELS = [
     identity_f32,
     add_one,
@@ -305,6 +313,7 @@ MODELS = [
     token_sums,
     centred,
     table,
+    elsewhere,
 ]
 
 

@@ -80,7 +80,8 @@ async fn pick(app: &App, Target { tenant, model: name, version }: Target<'_>) ->
     match app.loader.slots().pick(tenant.as_str(), name, version) {
         Err(Missing::Unloaded(name, version)) => {
             let model = ModelRef::from_path(RawVersion::new(&name, &version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
-            match app.loader.wake(tenant, &model).await {
+            // Boxed, as in all that few requests do: each would carry its state around else.
+            match Box::pin(app.loader.wake(tenant, &model)).await {
                 Err(error @ LoaderError::NotFound(_)) => return Err(error.into()),
                 Err(error) => return Err(ApiError::new(NOT_READY, format!("version `{version}` of model `{name}` could not be loaded: {error}"))),
                 Ok(()) => {}
@@ -121,7 +122,18 @@ pub(super) fn say_who_answered(headers: &mut HeaderMap, slot: &Slot, variant: Va
 /// Where the time went, in milliseconds, by the names of the metrics' stages.
 fn server_timing(timings: Timings) -> HeaderValue {
     let mut text = String::with_capacity(96);
-    for (name, time) in [("queue", timings.queue), ("before", timings.before), ("inference", timings.inference), ("after", timings.after)] {
+    let stages = [
+        ("queue", timings.queue),
+        ("before", timings.before),
+        ("predict", timings.predict),
+        ("inference", timings.inference),
+        ("after", timings.after),
+    ];
+    for (name, time) in stages {
+        // Only predictors have it.
+        if name == "predict" && time.is_zero() {
+            continue;
+        }
         if !text.is_empty() {
             text.push_str(", ");
         }

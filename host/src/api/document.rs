@@ -90,7 +90,7 @@ pub(super) struct VersionDocument {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// `onnx` or `container`.
+    /// `onnx`, `predictor` or `container`.
     runtime: Value,
     /// SHA-256 of the artifact.
     digest: Option<String>,
@@ -102,7 +102,7 @@ pub(super) struct VersionDocument {
     /// Where and with how many sessions and threads it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<EngineDocument>,
-    /// How its transforms run, outermost first.
+    /// How its plugins run, outermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sandboxes: Vec<SandboxDocument>,
     /// Milliseconds since the epoch.
@@ -156,17 +156,17 @@ impl VersionDocument {
             Some(State::Ready(slot)) => Some(slot),
             _ => None,
         };
-        let engine = slot.map(|slot| slot.engine()).map(|engine| EngineDocument {
+        let engine = slot.and_then(|slot| slot.engine()).map(|engine| EngineDocument {
             instances: engine.instances(),
             threads: engine.threads(),
             inline: engine.runs_inline(),
             batching: engine.merging().into(),
         });
-        let sandboxes = slot
-            .map(|slot| slot.transforms())
-            .unwrap_or_default()
-            .iter()
-            .map(|transform| SandboxDocument { plugin: transform.plugin().to_owned(), configured_ahead: transform.is_configured_ahead() });
+        let transforms = slot.map(|slot| slot.transforms()).unwrap_or_default().iter().map(|transform| &**transform);
+        let predictor = slot.and_then(|slot| slot.predictor()).map(|predictor| &**predictor);
+        let sandboxes = transforms
+            .chain(predictor)
+            .map(|used| SandboxDocument { plugin: used.plugin().to_owned(), configured_ahead: used.is_configured_ahead() });
         Self {
             name: record.model.name.to_string(),
             version: record.model.version.to_string(),

@@ -52,8 +52,9 @@ codes! {
     START_FAILED "start_failed" 422 "The component was compiled, and failed when it was first started.";
     INVALID_MODEL "invalid_model" 422 "The runtime refuses the model; the message is the runtime's.";
     MISSING_PLUGIN "missing_plugin" 422 "The manifest names a plugin that was not uploaded.";
+    MISSING_GRAPH "missing_graph" 422 "The manifest grants a version of a model that was not uploaded, or can't be granted.";
     INVALID_CONFIG "invalid_plugin_config" 422 "A plugin refuses its configuration; `details.pointer` points into it.";
-    MISMATCH "transforms_do_not_fit" 422 "What the transforms make or read is not what the model takes or gives.";
+    MISMATCH "transforms_do_not_fit" 422 "What the plugins make or read is not what the models take or give.";
     UNSUPPORTED_RUNTIME "unsupported_runtime" 422 "The manifest asks for a runtime that this host has not.";
     INTERNAL "internal" 500 "The host's own fault; the log has more under the request id.";
     PLUGIN_ERROR "plugin_error" 502 "A plugin says that something went wrong in it.";
@@ -206,13 +207,15 @@ impl From<LoaderError> for ApiError {
             }
             LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
+            LoaderError::MissingGraph(_) | LoaderError::Graph { .. } => Self::new(MISSING_GRAPH, message),
+            LoaderError::Parts(_) => Self::new(INVALID_INPUT, message),
             LoaderError::Config { source: SandboxError::Busy, .. } => Self::new(OVERLOADED, message),
             LoaderError::Config { at, source, .. } => {
                 let pointer = match source {
                     SandboxError::Invalid { pointer, .. } => pointer,
                     _ => String::new(),
                 };
-                Self::new(INVALID_CONFIG, message).with(json!({ "pointer": format!("/transforms/{at}/config{pointer}") }))
+                Self::new(INVALID_CONFIG, message).with(json!({ "pointer": format!("{at}/config{pointer}") }))
             }
             LoaderError::Mismatch(_) => Self::new(MISMATCH, message),
             LoaderError::AlreadyExists { there, .. } => Self::new(ALREADY_EXISTS, message).with(json!({ "digest": there })),
@@ -244,6 +247,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::MissingPlugin(plugin) => LoaderError::MissingPlugin(plugin).into(),
+            StoreError::MissingGraph(graph) => LoaderError::MissingGraph(graph).into(),
             StoreError::Full(_) => no_space(),
             StoreError::Cursor(_) => Self::new(INVALID_INPUT, error.to_string()),
             other => Self::internal(other.to_string()),

@@ -37,19 +37,8 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) fn parse(self) -> Result<(ModelFilter, Page), ApiError> {
         let invalid = |message: String| ApiError::new(INVALID_INPUT, message);
-        let runtime = match self.runtime.as_deref() {
-            None => None,
-            Some("onnx") => Some(Runtime::Onnx),
-            Some("container") => Some(Runtime::Container),
-            Some(other) => return Err(invalid(format!("`runtime`: expected `onnx` or `container`, got `{other}`"))),
-        };
-        let stage = match self.stage.as_deref() {
-            None => None,
-            Some("staging") => Some(Stage::Staging),
-            Some("production") => Some(Stage::Production),
-            Some("archived") => Some(Stage::Archived),
-            Some(other) => return Err(invalid(format!("`stage`: expected `staging`, `production` or `archived`, got `{other}`"))),
-        };
+        let runtime = self.runtime.map(|text| text.parse::<Runtime>()).transpose().map_err(|error| invalid(format!("`runtime`: {error}")))?;
+        let stage = self.stage.map(|text| text.parse::<Stage>()).transpose().map_err(|error| invalid(format!("`stage`: {error}")))?;
         let tag = match self.tag {
             None => None,
             Some(tag) => {

@@ -10,9 +10,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::App;
 use super::extract::Caller;
 use super::{models, plugins, versions};
-use crate::engine::Port;
 use crate::predict::{Slot, State as VersionState};
-use crate::sandbox::Transform;
+use crate::runner::Port;
+use crate::sandbox::{Predictor, Transform};
 use crate::tensor::Datatype;
 
 #[derive(OpenApi)]
@@ -91,9 +91,7 @@ fn responses(schema: &Value) -> Value {
 
 /// What one model takes and gives.
 fn operation(slot: &Slot) -> Value {
-    let signature = slot.engine().signature();
-    let into = slot.transforms().iter().find(|transform| transform.description().before);
-    let out = slot.transforms().iter().find(|transform| transform.description().after);
+    let signature = slot.signature();
     // A plugin's schema is a document of its own: its references are to be read within it.
     let apart = |schema: &Value, which: &str| {
         let mut schema = schema.clone();
@@ -103,12 +101,12 @@ fn operation(slot: &Slot) -> Value {
         schema
     };
     let mut content = Map::new();
-    match into.map(Transform::description) {
-        Some(description) => {
-            for content_type in &description.accepts {
+    match takes(slot) {
+        Some((accepts, schema)) => {
+            for content_type in accepts {
                 content.insert(content_type.clone(), json!({ "schema": { "type": "string", "format": "binary" } }));
             }
-            if let Some(schema) = &description.input_schema {
+            if let Some(schema) = schema {
                 content.insert("application/json".to_owned(), json!({ "schema": apart(schema, "input") }));
             }
         }
@@ -116,11 +114,12 @@ fn operation(slot: &Slot) -> Value {
             content.insert("application/json".to_owned(), json!({ "schema": tensors("inputs", &signature.inputs) }));
         }
     }
-    let answer = match out.map(Transform::description) {
-        Some(description) => description.output_schema.as_ref().map_or_else(|| json!({}), |schema| apart(schema, "output")),
+    let answer = match gives(slot) {
+        Some(schema) => schema.map_or_else(|| json!({}), |schema| apart(schema, "output")),
         None => tensors("outputs", &signature.outputs),
     };
-    let summary: Vec<_> = slot.transforms().iter().map(|transform| transform.description().summary.as_str()).collect();
+    let transforms = slot.transforms().iter().map(|transform| transform.description().summary.as_str());
+    let summary: Vec<_> = transforms.chain(slot.predictor().map(|predictor| predictor.description().summary.as_str())).collect();
     json!({
         "tags": ["predict"],
         "operationId": format!("predict_{}", slot.model()),
@@ -129,6 +128,24 @@ fn operation(slot: &Slot) -> Value {
         "requestBody": { "required": true, "content": content },
         "responses": responses(&answer),
     })
+}
+
+/// Content types and JSON Schema of the body that the outermost plugin takes; none where it is tensors.
+fn takes(slot: &Slot) -> Option<(&[String], Option<&Value>)> {
+    match (slot.transforms().iter().map(Transform::description).find(|does| does.before), slot.predictor().map(Predictor::description)) {
+        (Some(does), _) => Some((&does.accepts, does.input_schema.as_ref())),
+        (None, Some(does)) if !slot.core().takes_tensors() => Some((&does.accepts, does.input_schema.as_ref())),
+        (None, _) => None,
+    }
+}
+
+/// JSON Schema of the answer that the outermost plugin makes; none where it is tensors.
+fn gives(slot: &Slot) -> Option<Option<&Value>> {
+    match (slot.transforms().iter().map(Transform::description).find(|does| does.after), slot.predictor().map(Predictor::description)) {
+        (Some(does), _) => Some(does.output_schema.as_ref()),
+        (None, Some(does)) if !slot.core().gives_tensors() => Some(does.output_schema.as_ref()),
+        (None, _) => None,
+    }
 }
 
 /// A JSON Schema of named tensors in the form of the Open Inference Protocol.

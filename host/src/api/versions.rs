@@ -30,8 +30,8 @@ pub(super) struct PutQuery {
     stage: Option<String>,
 }
 
-/// Upload a version of a model: a form with the parts `manifest` (TOML or JSON) and `model` (the artifact). It is
-/// loaded and warmed before it is accepted. A model's first version goes to production at once, unless `stage` is
+/// Upload a version of a model: a form with the parts `manifest` (TOML or JSON) and `model` (the artifact, which a
+/// predictor has none of). It is loaded and warmed before it is accepted. A model's first version goes to production at once, unless `stage` is
 /// `staging`.
 #[utoipa::path(put, path = "/v1/models/{name}/versions/{version}", tag = "models", request_body(content = String, content_type = "multipart/form-data"),
     params(("name" = String, Path), ("version" = String, Path, description = "A semantic version"), ("stage" = Option<String>, Query, description = "`staging`")),
@@ -72,13 +72,11 @@ pub(super) async fn put(
         }
     }
     let lacks = |part: &str| ApiError::new(INVALID_INPUT, format!("the form lacks the part `{part}`: expected `manifest` and `model`"));
-    let new = NewVersion {
-        tenant: caller.tenant.clone(),
-        model: model.clone(),
-        manifest: manifest.ok_or_else(|| lacks("manifest"))?,
-        upload: artifact.ok_or_else(|| lacks("model"))?,
-        staging,
-    };
+    let manifest = manifest.ok_or_else(|| lacks("manifest"))?;
+    if artifact.is_none() && manifest.predictor.is_none() {
+        return Err(lacks("model"));
+    }
+    let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload: artifact, staging };
     let loader = app.loader.clone();
     let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
     let state = app.loader.slots().state(&caller.tenant, &model);

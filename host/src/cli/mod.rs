@@ -7,6 +7,7 @@ mod content_type;
 mod doctor;
 mod failure;
 mod fields;
+mod local;
 mod model;
 mod names;
 mod openapi;
@@ -75,7 +76,7 @@ pub(crate) async fn run(command: Command, client: ClientOptions) -> anyhow::Resu
 async fn dispatch(command: Command, options: &ClientOptions) -> anyhow::Result<ExitCode> {
     match command {
         Command::Doctor(args) => return doctor::run(&args, options).await,
-        Command::Plugin(command) => plugin::run(command, options).await?,
+        Command::Plugin(command) => return plugin::run(command, options).await,
         Command::Model(command) => model::run(command, &Client::new(options)?).await?,
         Command::Predict(args) => predict::run(args, &Client::new(options)?).await?,
         Command::Tune(args) => tune::run(args).await?,

@@ -7,10 +7,9 @@ use bulkhead_registry::{Batching, Device, Manifest};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::out;
 use super::table::Table;
-use bulkhead::config;
-use bulkhead::engine::{Engine, Measured, Tuned, Wish};
+use super::{local, out};
+use bulkhead::engine::{Measured, Tuned, Wish};
 
 /// Measures sizes of batches, sessions and threads for a model file, and prints the lines for its manifest.
 #[derive(Debug, Args)]
@@ -50,11 +49,9 @@ fn tune(args: &TuneArgs) -> anyhow::Result<()> {
         _ => None,
     };
     let batching = manifest.map_or_else(Batching::default, |manifest| manifest.batching);
-    let library = config::find_onnxruntime(None)
-        .ok_or_else(|| anyhow::anyhow!("ONNX Runtime's library was not found: `bulkhead doctor` says how to get it"))?;
-    let cores = args.cores.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |cores| cores as usize);
+    let cores = local::cores(args.cores);
     anyhow::ensure!(args.model.is_file(), "`{}` is no file", args.model.display());
-    let engine = Engine::start(&library, cores, usize::MAX)?;
+    let engine = local::engine(cores)?;
     let wish = Wish { latency: Duration::from_millis(args.latency_ms), max_rows: args.max_batch_size as usize, cuda, batching };
     let mut seen = Vec::new();
     if !args.json {

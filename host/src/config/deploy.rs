@@ -26,8 +26,9 @@ pub struct DeployModel {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// The artifact; relative to the configuration file.
-    pub file: PathBuf,
+    /// The artifact; relative to the configuration file. None for a predictor.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
     /// The manifest, TOML or JSON; relative to the configuration file.
     pub manifest: PathBuf,
 }
@@ -43,7 +44,7 @@ pub(super) fn plugins(reader: &mut Reader, folder: &Path) -> Vec<DeployPlugin> {
 pub(super) fn models(reader: &mut Reader, folder: &Path) -> Vec<DeployModel> {
     let mut models: Vec<DeployModel> = list(reader, "models");
     for model in &mut models {
-        model.file = folder.join(&model.file);
+        model.file = model.file.as_ref().map(|file| folder.join(file));
         model.manifest = folder.join(&model.manifest);
     }
     models

@@ -1,7 +1,7 @@
 //! What the engine asks of a runtime; the real one is ONNX Runtime, in `onnx.rs`.
 
 use super::merge::View;
-use super::signature::Signature;
+use crate::runner::Signature;
 use crate::tensor::Tensor;
 
 /// A model that is loaded, with what one run at a time needs.

@@ -2,8 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use super::signature::Signature;
-use crate::runner::RunError;
+use crate::runner::{RunError, Signature};
 use crate::tensor::{Datatype, Tensor};
 
 /// Where the rows of one tensor are.
@@ -165,7 +164,7 @@ pub(super) fn element(datatype: Datatype, value: i64) -> Option<Vec<u8>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::engine::Port;
+    use crate::runner::Port;
 
     const FIRST: Rows = Rows::Along { axis: 0, per_row: 1 };
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use super::layout::{Layout, Ragged, Rows, each};
-use super::signature::Signature;
 use crate::clock;
+use crate::runner::Signature;
 use crate::tensor::{self, Datatype, Tensor};
 
 /// A tensor that a runtime gives: borrowed from it where the bytes can be.

@@ -6,7 +6,9 @@
 
 mod backend;
 mod batch;
+mod brought;
 mod budget;
+mod external;
 mod layout;
 mod merge;
 mod model;
@@ -14,7 +16,6 @@ mod onnx;
 mod order;
 mod queue;
 mod sample;
-mod signature;
 mod totals;
 mod trial;
 mod tune;
@@ -29,8 +30,8 @@ use std::time::Duration;
 use bulkhead_registry::{Batching, Warmup};
 
 pub use backend::BackendError;
+pub use brought::Brought;
 pub use model::{Merging, Model};
-pub use signature::{Port, Signature, SignatureDocument};
 pub use totals::{BatchTotal, EngineTotals};
 pub use tune::{Measured, Tuned, Wish};
 
@@ -105,8 +106,20 @@ impl Engine {
     /// Loads a model from a file and tries it. Blocks for as long as that takes.
     ///
     /// # Errors
-    /// With the runtime's own message.
+    /// With the runtime's own message; or where the model says that parts of it lie in other files.
     pub fn load(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
+        let bytes = std::fs::read(artifact).map_err(|error| BackendError::Refused(format!("the model can't be read: {error}")))?;
+        let checked = external::check(&bytes);
+        drop(bytes);
+        if let Err(external::Objection::Elsewhere(error)) = checked {
+            return Err(error);
+        }
+        let model = self.load_sized(artifact, options)?;
+        checked?;
+        Ok(model)
+    }
+
+    fn load_sized(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
         let instances = options.instances.unwrap_or(1);
         let fitting = Sizing { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
         let small = std::fs::metadata(artifact).map(|file| file.len() <= SMALL_FILE_BYTES).unwrap_or(false);
@@ -124,15 +137,38 @@ impl Engine {
         self.load_with(artifact, options, fitting)
     }
 
+    /// Loads a model that came as bytes, with one session and one thread. It is not tried, and runs on its own thread.
+    /// Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// With the runtime's own message; or where the model says that parts of it lie in files.
+    pub fn load_bytes(&self, model: &[u8], metrics: EngineMetrics) -> Result<Arc<Model>, BackendError> {
+        external::check(model)?;
+        let session = self.onnx.session_from_bytes(model, SessionOptions { threads: 1, cuda: None })?;
+        let options = LoadOptions { instances: None, threads: None, cuda: None, batching: Batching::default(), warmup: Vec::new(), metrics };
+        self.start_model(vec![Box::new(session)], 1, &options, false)
+    }
+
     fn load_with(&self, artifact: &Path, options: &LoadOptions, Sizing { instances, threads }: Sizing) -> Result<Arc<Model>, BackendError> {
         let session_options = SessionOptions { threads, cuda: options.cuda };
         let mut backends: Vec<Box<dyn backend::Backend>> = Vec::with_capacity(instances);
         for _ in 0..instances {
             backends.push(Box::new(self.onnx.session(artifact, session_options)?));
         }
+        self.start_model(backends, threads, options, true)
+    }
+
+    fn start_model(
+        &self,
+        backends: Vec<Box<dyn backend::Backend>>,
+        threads: usize,
+        options: &LoadOptions,
+        is_tried: bool,
+    ) -> Result<Arc<Model>, BackendError> {
         Model::start(Parts {
             backends,
             threads,
+            is_tried,
             on_gpu: options.cuda.is_some(),
             batching: options.batching.clone(),
             warmup: options.warmup.clone(),

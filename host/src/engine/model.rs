@@ -22,15 +22,14 @@ use super::budget::Budget;
 use super::layout::{Layout, Rows, Share};
 use super::order::{Order, Reply};
 use super::queue::{Entry, Queue};
-use super::signature::Signature;
 use super::totals::{Counter, EngineTotals};
-use super::trial::Trial;
+use super::trial::{Learned, Trial};
 use super::warmup;
 
 use super::watch::{Watch, Watches};
 use super::worker::{Shared, answer};
 use crate::clock::{self, Deadline, Ticker};
-use crate::runner::{Ran, RunError, Runner, Terms};
+use crate::runner::{Ran, RunError, Runner, Signature, Terms};
 use crate::telemetry::metrics::EngineMetrics;
 use crate::tensor::Tensor;
 
@@ -69,6 +68,8 @@ pub struct Model {
 pub(super) struct Parts {
     pub(super) backends: Vec<Box<dyn Backend>>,
     pub(super) threads: usize,
+    /// Runs made-up rows before it is ready.
+    pub(super) is_tried: bool,
     pub(super) on_gpu: bool,
     pub(super) batching: Batching,
     pub(super) warmup: Vec<Warmup>,
@@ -133,12 +134,13 @@ impl QueueTerms {
 
 impl Model {
     pub(super) fn start(parts: Parts) -> Result<Arc<Self>, BackendError> {
-        let Parts { mut backends, threads, on_gpu, batching, warmup, metrics, budget, watches: all, ticker } = parts;
+        let Parts { mut backends, threads, is_tried, on_gpu, batching, warmup, metrics, budget, watches: all, ticker } = parts;
         let signature = backends.first().map(|backend| backend.signature().clone()).unwrap_or_default();
         let watches = backends.iter().map(|backend| Ok(Watch::new(backend.stop()?))).collect::<Result<Arc<[_]>, BackendError>>()?;
         all.add(&watches);
         let ticks = ticker.busy();
         let learned = match backends.first_mut() {
+            Some(_) if !is_tried => Learned::default(),
             Some(session) => Trial { session: &mut **session, watch: &watches[0], signature: &signature, batching: &batching }.run()?,
             None => return Err(BackendError::Refused("a model without sessions".to_owned())),
         };
@@ -183,12 +185,6 @@ impl Model {
         };
         model.spawn_workers()?;
         Ok(Arc::new(model))
-    }
-
-    /// What it takes and gives.
-    #[must_use]
-    pub fn signature(&self) -> &Signature {
-        &self.shared.signature
     }
 
     /// What the manifest says of batches.
@@ -330,9 +326,9 @@ impl Model {
         unwanted.run = None;
         let outcome = outcome.map_err(|_| RunError::Stopped)?;
         if let Ok(ran) = &outcome
-            && ran.assembly.is_zero()
+            && ran.times.assembly.is_zero()
         {
-            self.learn(ran.inference);
+            self.learn(ran.times.inference);
         }
         outcome
     }
@@ -368,6 +364,10 @@ impl Drop for Model {
 
 #[async_trait]
 impl Runner for Model {
+    fn signature(&self) -> &Signature {
+        &self.shared.signature
+    }
+
     async fn run(&self, inputs: Vec<Tensor>, terms: Terms) -> Result<Ran, RunError> {
         let mut inputs = self.shared.signature.arrange(inputs)?;
         let share = match &self.shared.layout {

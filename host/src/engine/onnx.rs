@@ -5,13 +5,13 @@ use std::path::Path;
 
 use ort::environment::Environment;
 use ort::memory::Allocator;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{NoSelectedOutputs, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
 
 use super::backend::{Backend, BackendError, Stop, Take, Terminate};
 use super::merge::View;
-use super::signature::{Port, Signature};
+use crate::runner::{Port, Signature};
 use crate::tensor::{self, Datatype, Tensor};
 
 /// ONNX Runtime, loaded into this process once.
@@ -47,30 +47,27 @@ impl Onnx {
     /// # Errors
     /// With the runtime's own message, without the file's path; where the device can't be had, instead of another.
     pub(super) fn session(&self, model: &Path, options: SessionOptions) -> Result<OnnxSession, BackendError> {
-        let session = self.build(model, options).map_err(|error| without_path(error, model))?;
-        let mut inputs = session.inputs().iter().map(|outlet| port(outlet, false)).collect::<Result<Vec<_>, _>>()?;
-        for initializer in session.overridable_initializers() {
-            if let Ok(port) = port(&Outlet::new(initializer.name(), initializer.dtype().clone()), true) {
-                inputs.push(port);
-            }
-        }
-        let outputs = session.outputs().iter().map(output_ports).collect::<Result<Vec<_>, _>>()?.concat();
-        Ok(OnnxSession { session, signature: Signature { inputs, outputs } })
+        let session = self.builder(options)?.commit_from_file(model).map_err(|error| without_path(refused(&error), model))?;
+        OnnxSession::new(session)
     }
 
-    fn build(&self, model: &Path, options: SessionOptions) -> Result<Session, BackendError> {
+    /// Loads a model from its bytes.
+    ///
+    /// # Errors
+    /// As [`Onnx::session`].
+    pub(super) fn session_from_bytes(&self, model: &[u8], options: SessionOptions) -> Result<OnnxSession, BackendError> {
+        OnnxSession::new(self.builder(options)?.commit_from_memory(model).map_err(|error| refused(&error))?)
+    }
+
+    fn builder(&self, options: SessionOptions) -> Result<SessionBuilder, BackendError> {
         let builder = Session::builder(&self.0).map_err(|error| refused(&error))?;
         let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(|error| refused(&error))?;
         let builder = builder.with_intra_threads(options.threads).map_err(|error| refused(&error))?;
         // A thread that spins while it waits for work takes a core from the sandboxes.
-        let mut builder = builder.with_intra_op_spinning(false).map_err(|error| refused(&error))?;
-        if let Some(device) = options.cuda {
-            let provider = ort::ep::CUDA::default().with_device_id(device).build().error_on_failure();
-            builder = builder
-                .with_execution_providers([provider])
-                .map_err(|error| BackendError::Refused(format!("device `cuda:{device}` can't be had: {error}")))?;
-        }
-        builder.commit_from_file(model).map_err(|error| refused(&error))
+        let builder = builder.with_intra_op_spinning(false).map_err(|error| refused(&error))?;
+        let Some(device) = options.cuda else { return Ok(builder) };
+        let provider = ort::ep::CUDA::default().with_device_id(device).build().error_on_failure();
+        builder.with_execution_providers([provider]).map_err(|error| BackendError::Refused(format!("device `cuda:{device}` can't be had: {error}")))
     }
 }
 
@@ -78,6 +75,19 @@ impl Onnx {
 pub(super) struct OnnxSession {
     session: Session,
     signature: Signature,
+}
+
+impl OnnxSession {
+    fn new(session: Session) -> Result<Self, BackendError> {
+        let mut inputs = session.inputs().iter().map(|outlet| port(outlet, false)).collect::<Result<Vec<_>, _>>()?;
+        for initializer in session.overridable_initializers() {
+            if let Ok(port) = port(&Outlet::new(initializer.name(), initializer.dtype().clone()), true) {
+                inputs.push(port);
+            }
+        }
+        let outputs = session.outputs().iter().map(output_ports).collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(Self { session, signature: Signature { inputs, outputs } })
+    }
 }
 
 struct OnnxStop(RunOptions<NoSelectedOutputs>);

@@ -1,7 +1,7 @@
 //! Inputs made up for trial runs.
 
 use super::layout::{Ragged, Rows};
-use super::signature::{Port, Signature};
+use crate::runner::{Port, Signature};
 use crate::tensor::{self, Datatype, Tensor};
 
 /// Bytes of inputs that a trial is made with. Arbitrary: a model that takes more is a large one.

@@ -10,9 +10,9 @@ use super::backend::{Backend, BackendError};
 use super::layout::{Layout, Ragged, Rows, Share, element};
 use super::merge::Merged;
 use super::sample::Sample;
-use super::signature::{Port, Signature};
 use super::watch::Watch;
 use crate::clock;
+use crate::runner::{Port, Signature};
 use crate::tensor::{Datatype, Tensor};
 
 /// Runs of which the shortest counts; the first pays for first touches.

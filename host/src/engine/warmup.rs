@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::backend::{Backend, BackendError};
 use super::sample;
-use super::signature::{Port, Signature};
 use super::watch::Watch;
 use crate::clock;
+use crate::runner::{Port, Signature};
 use crate::tensor::Tensor;
 use crate::tensor_json;
 

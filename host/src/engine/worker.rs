@@ -10,11 +10,10 @@ use super::backend::{Backend, BackendError};
 use super::layout::Layout;
 use super::merge::Merged;
 use super::queue::{Entry, Queue};
-use super::signature::Signature;
 use super::totals::Counter;
 use super::watch::Watch;
 use crate::clock;
-use crate::runner::{Ran, RunError};
+use crate::runner::{Ran, RunError, RunTimes, Signature};
 use crate::telemetry::metrics::EngineMetrics;
 use crate::tensor::Tensor;
 
@@ -143,20 +142,20 @@ struct Times {
 
 impl Times {
     fn of(self, since: Instant, outputs: Vec<Tensor>) -> Ran {
-        Ran {
-            outputs,
+        let times = RunTimes {
             queue: self.start - since,
             assembly: self.assembled - self.start,
             inference: self.ran_until - self.assembled,
             split: self.end - self.ran_until,
-        }
+        };
+        Ran { outputs, times }
     }
 }
 
 /// The outcome of a run of one request.
 pub(super) fn answer(outputs: Result<Vec<Tensor>, BackendError>, queue: Duration, inference: Duration) -> Result<Ran, RunError> {
     match outputs {
-        Ok(outputs) => Ok(Ran { outputs, queue, assembly: Duration::ZERO, inference, split: Duration::ZERO }),
+        Ok(outputs) => Ok(Ran { outputs, times: RunTimes { queue, inference, ..RunTimes::default() } }),
         Err(BackendError::Stopped) => Err(RunError::Deadline),
         Err(error) => Err(RunError::Failed(error.to_string())),
     }

@@ -1,30 +1,42 @@
 //! Makes a slot of a version: its plugins configured, its model loaded and warmed, and both fitted together.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bulkhead_registry::{Device, Digest, Manifest, ModelRef, Reuse, Runtime, TenantId};
-
+use bulkhead_registry::{Digest, Manifest, ModelRef, Reuse, Runtime, TenantId};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{Loader, LoaderError};
-use crate::engine::{LoadOptions, Model, Port};
-use crate::predict::{LocalCache, Slot, SlotParts};
-use crate::sandbox::{Limits, TensorSignature, Transform, TransformOptions};
-use crate::telemetry::metrics::EngineMetrics;
+use super::predictor::Granted;
+use super::{Loader, LoaderError, fit};
+use crate::predict::{Core, LocalCache, Slot, SlotParts};
+use crate::runner::Runner as _;
+use crate::sandbox::{Limits, Plugin, Transform, Use, UseOptions};
 
 impl Loader {
     /// Loads a version from its artifact.
     pub(super) async fn build(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Digest) -> Result<Slot, LoaderError> {
-        if manifest.runtime != Runtime::Onnx {
-            return Err(LoaderError::Runtime("container".to_owned()));
-        }
         let transforms = self.transforms(tenant, manifest).await?;
-        let metrics = self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string());
-        let engine = self.load_model(self.artifacts().path(artifact), manifest, metrics).await?;
-        fit(&transforms, &engine)?;
-        let identity = identity(tenant, artifact, &transforms);
+        let (core, granted) = match (manifest.runtime, &manifest.predictor) {
+            (Runtime::Onnx, _) => (Core::Engine(self.model(tenant, model, manifest, artifact).await?), BTreeMap::new()),
+            (Runtime::Predictor, Some(used)) => {
+                let (driver, granted) = self.driver(tenant, model, manifest, used).await?;
+                (Core::Predictor(Box::new(driver)), granted)
+            }
+            (other, _) => return Err(LoaderError::Runtime(other.to_string())),
+        };
+        let signature = match &core {
+            Core::Engine(model) => model.signature(),
+            Core::Predictor(driver) => &driver.signature,
+        };
+        let takes = core.takes_tensors().then_some(signature.inputs.as_slice());
+        let gives = core.gives_tensors().then_some(signature.outputs.as_slice());
+        fit::transforms(&transforms, takes, gives)?;
+        let predictor = match &core {
+            Core::Engine(_) => None,
+            Core::Predictor(driver) => Some(&*driver.predictor),
+        };
+        let identity = identity(tenant, artifact, transforms.iter().map(|transform| &**transform).chain(predictor), &granted);
         let cache =
             manifest.cache.as_ref().map(|cache| LocalCache::new(Duration::from_secs(cache.ttl_seconds.into()), u64::from(cache.max_mb) << 20));
         Ok(Slot::new(SlotParts {
@@ -32,7 +44,7 @@ impl Loader {
             version: model.version.to_string().into(),
             transforms,
             headers: manifest.headers.clone(),
-            engine,
+            core,
             metrics: self.0.metrics.version(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
             identity,
             cache,
@@ -40,93 +52,40 @@ impl Loader {
     }
 
     async fn transforms(&self, tenant: &TenantId, manifest: &Manifest) -> Result<Vec<Transform>, LoaderError> {
-        let limits = Limits { time: Duration::from_millis(manifest.sandbox.timeout_ms), memory_bytes: (manifest.sandbox.memory_mb as usize) << 20 };
         let mut transforms = Vec::with_capacity(manifest.transforms.len());
         for (at, wanted) in manifest.transforms.iter().enumerate() {
             let plugin = self.plugin(tenant, &wanted.plugin).await?;
-            let config = serde_json::Value::Object(wanted.config.clone()).to_string();
-            let options = TransformOptions { config, limits, warm: manifest.sandbox.reuse == Reuse::Warm };
-            let (loader, digest) = (self.clone(), *plugin.digest());
-            let component = async move { Ok(loader.artifacts().get(&digest).await?.to_vec()) };
-            let transform = self.0.sandboxes.transform(&plugin, options, component).await;
-            transforms.push(transform.map_err(|source| LoaderError::Config { at, plugin: wanted.plugin.clone(), source })?);
+            let transform = self.0.sandboxes.transform(&plugin, Self::options(manifest, &wanted.config), self.component(&plugin)).await;
+            let failed = |source| LoaderError::Config { at: format!("/transforms/{at}"), plugin: wanted.plugin.clone(), source };
+            transforms.push(transform.map_err(failed)?);
         }
         Ok(transforms)
     }
 
-    async fn load_model(&self, artifact: PathBuf, manifest: &Manifest, metrics: EngineMetrics) -> Result<Arc<Model>, LoaderError> {
-        let options = LoadOptions {
-            instances: manifest.engine.instances.map(|instances| instances as usize),
-            threads: manifest.engine.threads.map(|threads| threads as usize),
-            cuda: match manifest.engine.device {
-                Device::Cpu => None,
-                Device::Cuda { id } => Some(i32::try_from(id).unwrap_or(i32::MAX)),
-            },
-            batching: manifest.batching.clone(),
-            warmup: manifest.warmup.clone(),
-            metrics,
-        };
-        let loader = self.clone();
-        tokio::task::spawn_blocking(move || loader.0.engine.load(&artifact, &options))
-            .await
-            .map_err(|error| LoaderError::Host(error.to_string()))?
-            .map_err(LoaderError::from)
+    /// How a version uses a plugin.
+    pub(super) fn options(manifest: &Manifest, config: &Map<String, Value>) -> UseOptions {
+        UseOptions {
+            config: Value::Object(config.clone()).to_string(),
+            limits: Limits { time: Duration::from_millis(manifest.sandbox.timeout_ms), memory_bytes: (manifest.sandbox.memory_mb as usize) << 20 },
+            warm: manifest.sandbox.reuse == Reuse::Warm,
+        }
+    }
+
+    /// Gives a plugin's bytes when they are needed.
+    pub(super) fn component(&self, plugin: &Plugin) -> impl Future<Output = anyhow::Result<Vec<u8>>> + Send + 'static {
+        let (loader, digest) = (self.clone(), *plugin.digest());
+        async move { Ok(loader.artifacts().get(&digest).await?.to_vec()) }
     }
 }
 
 /// Stands for all that an answer depends on but the request.
-fn identity(tenant: &TenantId, artifact: &Digest, transforms: &[Transform]) -> [u8; 32] {
+fn identity<'a>(tenant: &TenantId, artifact: &Digest, plugins: impl Iterator<Item = &'a Use>, granted: &BTreeMap<String, Granted>) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    let parts = transforms.iter().flat_map(|transform| [transform.digest().to_string(), transform.config().to_owned()]);
-    for part in [tenant.to_string(), artifact.to_string()].into_iter().chain(parts) {
+    let plugins = plugins.flat_map(|used| [used.digest().to_string(), used.config().to_owned()]);
+    let graphs = granted.iter().flat_map(|(name, granted)| [name.clone(), granted.artifact.to_string()]);
+    for part in [tenant.to_string(), artifact.to_string()].into_iter().chain(plugins).chain(graphs) {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
     hasher.finalize().into()
-}
-
-/// Compares what the transforms make and read with what the model takes and gives.
-fn fit(transforms: &[Transform], model: &Model) -> Result<(), LoaderError> {
-    let signature = model.signature();
-    let into = transforms.iter().rfind(|transform| transform.description().before);
-    if let Some(transform) = into.filter(|transform| !transform.description().produces.is_empty()) {
-        let produces = &transform.description().produces;
-        for made in produces {
-            check(transform, "makes", made, "takes", &signature.inputs)?;
-        }
-        if let Some(missing) = signature.inputs.iter().find(|port| !port.optional && produces.iter().all(|made| made.name != port.name)) {
-            return Err(LoaderError::Mismatch(format!(
-                "the model takes an input `{}`, which `{}` does not make: it makes {}",
-                missing.name,
-                transform.plugin(),
-                produces.iter().map(shown).collect::<Vec<_>>().join(", ")
-            )));
-        }
-    }
-    let out = transforms.iter().rfind(|transform| transform.description().after);
-    if let Some(transform) = out {
-        for read in &transform.description().consumes {
-            check(transform, "reads", read, "gives", &signature.outputs)?;
-        }
-    }
-    Ok(())
-}
-
-fn check(transform: &Transform, verb: &str, tensor: &TensorSignature, model_verb: &str, ports: &[Port]) -> Result<(), LoaderError> {
-    let port = ports.iter().find(|port| port.name == tensor.name);
-    if port.is_some_and(|port| port.is_compatible(tensor.datatype, &tensor.shape)) {
-        return Ok(());
-    }
-    let ports: Vec<_> =
-        ports.iter().map(|port| format!("`{}` {} {:?}", port.name, port.datatype, port.shape.as_deref().unwrap_or_default())).collect();
-    Err(LoaderError::Mismatch(format!(
-        "`{}` {verb} {}, and the model {model_verb} {}",
-        transform.plugin(),
-        shown(tensor),
-        if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") }
-    )))
-}
-
-fn shown(tensor: &TensorSignature) -> String {
-    format!("`{}` {} {:?}", tensor.name, tensor.datatype, tensor.shape)
 }

@@ -107,13 +107,19 @@ impl Loader {
             let text = tokio::fs::read_to_string(&model.manifest).await.map_err(|error| unreadable(&model.manifest, error))?;
             let json = model.manifest.extension().is_some_and(|extension| extension == "json");
             let manifest = if json { Manifest::from_json(&text) } else { Manifest::from_toml(&text) }.map_err(readable)?;
-            let mut file = tokio::fs::File::open(&model.file).await.map_err(|error| unreadable(&model.file, error))?;
-            let mut upload = self.artifacts().begin(u64::MAX).await.map_err(readable)?;
-            let mut piece = Vec::with_capacity(PIECE_BYTES);
-            while file.read_buf(&mut piece).await.map_err(|error| unreadable(&model.file, error))? > 0 {
-                upload.write(&piece).await.map_err(readable)?;
-                piece.clear();
-            }
+            let upload = match &model.file {
+                None => None,
+                Some(path) => {
+                    let mut file = tokio::fs::File::open(path).await.map_err(|error| unreadable(path, error))?;
+                    let mut upload = self.artifacts().begin(u64::MAX).await.map_err(readable)?;
+                    let mut piece = Vec::with_capacity(PIECE_BYTES);
+                    while file.read_buf(&mut piece).await.map_err(|error| unreadable(path, error))? > 0 {
+                        upload.write(&piece).await.map_err(readable)?;
+                        piece.clear();
+                    }
+                    Some(upload)
+                }
+            };
             let new = NewVersion { tenant: tenant.clone(), model: reference.clone(), manifest, upload, staging: false };
             self.add_version(new).await.map_err(readable)
         }

@@ -1,6 +1,6 @@
 //! Why something can't be put in place.
 
-use bulkhead_registry::{ArtifactError, ManifestError, PluginRef, StoreError};
+use bulkhead_registry::{ArtifactError, ManifestError, ModelRef, PluginRef, StoreError};
 
 use crate::engine::BackendError;
 use crate::sandbox::{Refused, SandboxError};
@@ -26,23 +26,39 @@ pub enum LoaderError {
         message: String,
     },
     /// A runtime that this version has not.
-    #[error("runtime `{0}` is not there yet in this version; only `onnx` is")]
+    #[error("runtime `{0}` is not there yet in this version; `onnx` and `predictor` are")]
     Runtime(String),
     /// The manifest names a plugin that isn't there.
-    #[error("the manifest's transform `{0}` is no plugin that was uploaded: push it first")]
+    #[error("`{0}`, which the manifest names, is no plugin that was uploaded: push it first")]
     MissingPlugin(PluginRef),
+    /// The manifest grants a version that isn't there.
+    #[error("the manifest grants `{0}`, which is no version of a model that was uploaded: push it first")]
+    MissingGraph(ModelRef),
+    /// A version that the manifest grants can't be had.
+    #[error("the graph `{name}`, which is `{graph}`, can't be granted: {why}")]
+    Graph {
+        /// As the plugin calls it.
+        name: String,
+        /// Which.
+        graph: ModelRef,
+        /// Why not.
+        why: String,
+    },
+    /// The upload brings an artifact that the manifest has no use for, or lacks one that it needs.
+    #[error("{0}")]
+    Parts(String),
     /// A plugin refuses its configuration, or fails when it is asked about it.
-    #[error("transform {at} (`{plugin}`) does not take its configuration, or fails to describe itself under it: {source}")]
+    #[error("`{at}` (`{plugin}`) does not take its configuration, or fails to describe itself under it: {source}")]
     Config {
-        /// Place in the manifest.
-        at: usize,
+        /// JSON pointer to the plugin's use in the manifest.
+        at: String,
         /// Which.
         plugin: PluginRef,
         /// What it says.
         source: SandboxError,
     },
-    /// Transforms and model don't fit together.
-    #[error("the transforms and the model do not fit: {0}")]
+    /// Plugins and models don't fit together.
+    #[error("the plugins and the models do not fit: {0}")]
     Mismatch(String),
     /// Other bytes are there under this name and version.
     #[error("{what} is already there with other content (there: {there}, and its own manifest); versions never change: upload this as a new version")]

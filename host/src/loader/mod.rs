@@ -3,7 +3,10 @@
 mod build;
 mod deploy;
 mod error;
+mod fit;
+mod models;
 mod plugins;
+mod predictor;
 mod retire;
 mod versions;
 
@@ -15,6 +18,7 @@ use parking_lot::Mutex;
 
 pub use deploy::Problem;
 pub use error::LoaderError;
+pub use models::{ModelKey, ModelPlace};
 pub use versions::NewVersion;
 
 use crate::engine::Engine;
@@ -36,13 +40,15 @@ pub struct Parts {
     /// Its bytes.
     pub artifacts: Artifacts,
     /// Runs models.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// Runs plugins.
     pub sandboxes: Sandboxes,
     /// What answers.
     pub slots: Arc<Slots>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Models in memory, which live as long as somebody uses them.
+    pub models: Mutex<HashMap<ModelKey, ModelPlace>>,
     /// Plugins that are compiled.
     pub plugins: Mutex<HashMap<(TenantId, PluginRef), Plugin>>,
     /// Whoever makes a row of bytes that are stored reads; whoever removes bytes that no row names writes: else an

@@ -6,9 +6,6 @@ use super::{Loader, LoaderError};
 use crate::clock;
 use crate::sandbox::Plugin;
 
-/// The only world there is so far.
-const WORLD: &str = "transform";
-
 impl Loader {
     /// Takes a component in: checked, compiled and tried before it is recorded. True where it was not there before.
     ///
@@ -25,11 +22,11 @@ impl Loader {
         let mut upload = self.artifacts().begin(u64::MAX).await?;
         upload.write(&bytes).await?;
         upload.finish().await?;
-        let summary = compiled.describe("{}").await.map(|description| description.summary).unwrap_or_default();
+        let summary = compiled.summary("{}").await.unwrap_or_default();
         let record = PluginRecord {
             tenant: tenant.clone(),
             plugin: plugin.clone(),
-            world: WORLD.to_owned(),
+            world: compiled.world().name().to_owned(),
             digest,
             size,
             imports: compiled.imports().to_vec(),

@@ -37,8 +37,12 @@ impl Loader {
             let (model, version) = (Arc::clone(slot.model()), Arc::clone(slot.version()));
             // Waits for threads and frees memory: not on a thread that serves requests.
             let freed = tokio::task::spawn_blocking(move || {
-                slot.engine().close();
+                let models = slot.models().to_vec();
                 drop(slot);
+                // One that another version runs too goes with that.
+                for model in models.into_iter().filter_map(Arc::into_inner) {
+                    model.close();
+                }
                 give_memory_back();
             });
             match freed.await {

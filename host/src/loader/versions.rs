@@ -8,8 +8,8 @@ use bulkhead_registry::{
 
 use super::{Loader, LoaderError};
 use crate::clock;
-use crate::engine::SignatureDocument;
 use crate::predict::{Slot, State};
+use crate::runner::SignatureDocument;
 
 /// A version that is to be taken in.
 pub struct NewVersion {
@@ -19,8 +19,8 @@ pub struct NewVersion {
     pub model: ModelRef,
     /// How it is to be run.
     pub manifest: Manifest,
-    /// Its artifact, all of it written.
-    pub upload: Upload,
+    /// Its artifact, all of it written; none for a predictor, which has none but its component.
+    pub upload: Option<Upload>,
     /// Keeps it out of production though it is the model's first.
     pub staging: bool,
 }
@@ -34,7 +34,7 @@ impl Loader {
         let NewVersion { tenant, model, manifest, upload, staging } = new;
         let _turn = self.turn(&tenant, model.name.as_str()).await;
         let recording = self.0.blobs.read().await;
-        let stored = upload.finish().await?;
+        let stored = self.artifact(&tenant, &manifest, upload).await?;
         let outcome = self.try_and_record(&tenant, &model, manifest, &stored, staging).await;
         drop(recording);
         if outcome.is_err()
@@ -43,6 +43,23 @@ impl Loader {
             tracing::warn!(%error, "the artifact of a refused upload stays until the next start");
         }
         outcome
+    }
+
+    /// What a version consists of: the upload, or the component that answers.
+    async fn artifact(&self, tenant: &TenantId, manifest: &Manifest, upload: Option<Upload>) -> Result<Stored, LoaderError> {
+        match (&manifest.predictor, upload) {
+            (None, Some(upload)) => Ok(upload.finish().await?),
+            (None, None) => Err(LoaderError::Parts("the upload lacks the model, which the manifest's runtime needs".to_owned())),
+            (Some(_), Some(_)) => {
+                let why = "the upload brings a model, which a predictor has no use for: upload that as a model of its own, and grant it as a graph";
+                Err(LoaderError::Parts(why.to_owned()))
+            }
+            (Some(used), None) => {
+                let plugin = self.store().plugin(tenant, &used.plugin).await?;
+                let plugin = plugin.ok_or_else(|| LoaderError::MissingPlugin(used.plugin.clone()))?;
+                Ok(Stored { digest: plugin.digest, size: plugin.size, path: self.artifacts().path(&plugin.digest) })
+            }
+        }
     }
 
     async fn try_and_record(
@@ -57,7 +74,7 @@ impl Loader {
             return if there.digest == stored.digest && there.manifest == manifest { Ok((there, false)) } else { Err(conflict(model, &there)) };
         }
         let slot = self.build(tenant, model, &manifest, &stored.digest).await?;
-        let signature = serde_json::to_value(SignatureDocument::from(slot.engine().signature())).unwrap_or_default();
+        let signature = serde_json::to_value(SignatureDocument::from(slot.signature())).unwrap_or_default();
         let record = VersionRecord {
             tenant: tenant.clone(),
             model: model.clone(),

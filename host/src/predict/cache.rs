@@ -21,6 +21,9 @@ pub(super) struct NotMade;
 /// Where answers are kept: in this process, or, later, in one store for several hosts.
 #[async_trait]
 pub(super) trait AnswerCache: Send + Sync {
+    /// The answer that is kept, if one is.
+    async fn get(&self, key: &Key) -> Option<Kept>;
+
     /// The answer that is kept, or the one that `make` gives; then it is kept. Of several that ask the same at one time, one
     /// makes the answer and the others get it. What can't be made is not kept.
     ///
@@ -120,6 +123,10 @@ fn bytes_of(payload: &Payload) -> usize {
 
 #[async_trait]
 impl AnswerCache for LocalCache {
+    async fn get(&self, key: &Key) -> Option<Kept> {
+        self.answers.get(key).await
+    }
+
     async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade> {
         let entry = self.answers.entry(key).or_try_insert_with(make).await.map_err(|_| NotMade)?;
         if entry.is_fresh() {

@@ -1,7 +1,7 @@
 //! Why a predict request has no answer.
 
 use crate::runner::RunError;
-use crate::sandbox::{SandboxError, Transform};
+use crate::sandbox::SandboxError;
 use crate::tensor_json::Malformed;
 
 /// Why a predict request has no answer.
@@ -44,8 +44,8 @@ pub enum PredictError {
 }
 
 impl PredictError {
-    pub(super) fn plugin(transform: &Transform, source: SandboxError) -> Self {
-        Self::Plugin { plugin: transform.plugin().to_owned(), source }
+    pub(super) fn plugin(plugin: &str, source: SandboxError) -> Self {
+        Self::Plugin { plugin: plugin.to_owned(), source }
     }
 
     /// The error's code: in answers and metrics.

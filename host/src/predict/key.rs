@@ -15,7 +15,8 @@ pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, 
     let mut hasher = Sha256::new();
     hasher.update(slot.identity());
     // Only who is told of the request sees its headers.
-    if slot.transforms().iter().any(|transform| transform.description().request) {
+    let transforms = slot.transforms().iter().any(|transform| transform.description().request);
+    if transforms || slot.predictor().is_some_and(|predictor| predictor.description().request) {
         count(&mut hasher, headers.len());
         for (name, value) in headers {
             part(&mut hasher, name.as_bytes());

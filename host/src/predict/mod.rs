@@ -1,4 +1,5 @@
-//! The one use-case: down through the transforms' `before`, through the model, and up through their `after`.
+//! The one use-case: down through the transforms' `before`, through the model or what drives it, and up through their
+//! `after`.
 
 mod cache;
 mod error;
@@ -11,12 +12,12 @@ use parking_lot::Mutex;
 
 pub use cache::{CacheEvent, CacheUse, LocalCache};
 pub use error::PredictError;
-pub use slots::{Missing, Slot, SlotParts, Slots, State, Variant};
+pub use slots::{Core, Driver, Missing, Slot, SlotParts, Slots, State, Variant};
 
 use crate::clock;
 use crate::payload::Payload;
-use crate::runner::{RunError, Terms};
-use crate::sandbox::{Exchange, RequestInfo, SandboxError, Step, Transform};
+use crate::runner::{RunError, RunTimes, Runner as _, Terms};
+use crate::sandbox::{Exchange, Places, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::{CANCELLED, Timings};
 use crate::tensor::Tensor;
 use crate::tensor_json::{self, Malformed};
@@ -107,13 +108,18 @@ impl Drop for Going<'_> {
 /// From what is kept, or by running it.
 async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
     // JSON of tensors asks the same as the tensors, whatever the protocol.
-    let (ask, id) = if slot.transforms().is_empty() { decoded(ask)? } else { (ask, None) };
+    let (ask, id) = if slot.transforms().is_empty() && slot.core().takes_tensors() { decoded(ask)? } else { (ask, None) };
     let Some(cache) = slot.cache() else {
         let mut timings = Timings::default();
         let payload = made(slot, request, ask, &mut timings).await?;
         return Ok(Reply { payload, id, timings, cache: None });
     };
     let key = key::key(slot, &request.headers, &ask.payload, &ask.outputs);
+    if ask.cache == CacheUse::Any
+        && let Some(payload) = cache.get(&key).await
+    {
+        return Ok(Reply { payload: Payload::clone(&payload), id, timings: Timings::default(), cache: Some(CacheEvent::Hit) });
+    }
     let timings = Mutex::new(Timings::default());
     let make = || async {
         let mut own = Timings::default();
@@ -129,9 +135,24 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
 }
 
 async fn made(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {
-    match slot.transforms() {
-        [] => infer(slot, request, ask, timings).await,
-        transforms => decorated(slot, transforms, request, ask, timings).await,
+    let (transforms, predictor) = (slot.transforms(), slot.predictor());
+    let places = Places::take(transforms, predictor, request.deadline).await.map_err(|source| {
+        let first = transforms.first().map(|first| first.plugin()).or(predictor.map(|predictor| predictor.plugin()));
+        PredictError::plugin(first.unwrap_or_default(), source)
+    })?;
+    let Ask { payload, outputs: wanted, priority, timeout, .. } = ask;
+    let inside = Inside { slot, request, places: places.as_ref(), terms: Terms { deadline: request.deadline, priority, timeout } };
+    let answer = match (transforms, &places) {
+        ([], _) | (_, None) => inside.infer(payload, timings).await?,
+        // Boxed, so that requests without plugins don't carry the room for it around.
+        (transforms, Some(places)) => Box::pin(decorated(&inside, transforms, places, payload, timings)).await?,
+    };
+    match answer {
+        Payload::Tensors(outputs) => Ok(Payload::Tensors(select(outputs, &wanted)?)),
+        answer => match wanted.iter().find(|name| *name != ANSWER) {
+            Some(name) => Err(PredictError::UnknownOutput { name: name.clone() }),
+            None => Ok(answer),
+        },
     }
 }
 
@@ -148,13 +169,15 @@ fn log_failure(request: &RequestInfo, plugin: &str, source: &SandboxError) {
     }
 }
 
-async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {
+async fn decorated(
+    inside: &Inside<'_>,
+    transforms: &[Transform],
+    places: &Places<'_>,
+    payload: Payload,
+    timings: &mut Timings,
+) -> Result<Payload, PredictError> {
+    let request = inside.request;
     let start = clock::now();
-    let busy = |source| PredictError::plugin(&transforms[0], source);
-    let Some(places) = Transform::places(transforms, request.deadline).await.map_err(busy)? else {
-        return infer(slot, request, ask, timings).await;
-    };
-    let Ask { payload, outputs: wanted, priority, timeout, cache } = ask;
     let mut open: Vec<Option<Exchange<'_>>> = Vec::with_capacity(transforms.len());
     let mut step = Step::Proceed(payload);
     for transform in transforms {
@@ -166,8 +189,8 @@ async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo,
             step = Step::Proceed(payload);
             continue;
         }
-        let failed = |source| PredictError::plugin(transform, source);
-        let (decided, exchange) = transform.before(request, &places, payload).await.map_err(failed)?;
+        let failed = |source| PredictError::plugin(transform.plugin(), source);
+        let (decided, exchange) = transform.before(request, places, payload).await.map_err(failed)?;
         step = decided;
         open.push(exchange);
     }
@@ -175,11 +198,7 @@ async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo,
 
     // Where a transform answered, it and those further in have no say on the way out.
     let (mut payload, outer) = match step {
-        Step::Proceed(payload) => {
-            let (ask, _) = decoded(Ask { payload, outputs: Vec::new(), priority, timeout, cache })?;
-            let payload = infer(slot, request, ask, timings).await?;
-            (read_by(transforms, payload), open.len())
-        }
+        Step::Proceed(payload) => (read_by(transforms, inside.infer(payload, timings).await?), open.len()),
         Step::Answer(payload) => (payload, open.len() - 1),
     };
 
@@ -189,23 +208,14 @@ async fn decorated(slot: &Slot, transforms: &[Transform], request: &RequestInfo,
         if !transform.description().after {
             continue;
         }
-        let failed = |source| PredictError::plugin(transform, source);
+        let failed = |source| PredictError::plugin(transform.plugin(), source);
         payload = match exchange {
             Some(exchange) => exchange.after(payload).await,
-            None => transform.after(request, &places, payload).await,
+            None => transform.after(request, places, payload).await,
         }
         .map_err(failed)?;
     }
     timings.after = start.elapsed();
-    payload = match payload {
-        Payload::Tensors(outputs) => Payload::Tensors(select(outputs, &wanted)?),
-        answer => {
-            if let Some(name) = wanted.iter().find(|name| *name != ANSWER) {
-                return Err(PredictError::UnknownOutput { name: name.clone() });
-            }
-            answer
-        }
-    };
     Ok(payload)
 }
 
@@ -234,16 +244,62 @@ fn decoded(ask: Ask) -> Result<(Ask, Option<String>), PredictError> {
     Ok((Ask { payload, outputs, priority: request.priority, timeout: request.timeout, ..ask }, request.id))
 }
 
-async fn infer(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {
-    let inputs = match ask.payload {
-        Payload::Tensors(tensors) => tensors,
-        Payload::Json(_) => return Err(PredictError::NotTensors { content_type: "application/json".to_owned() }),
-        Payload::Blob { content_type, .. } => return Err(PredictError::NotTensors { content_type }),
-    };
-    let terms = Terms { deadline: request.deadline, priority: ask.priority, timeout: ask.timeout };
-    let ran = slot.runner().run(inputs, terms).await?;
-    (timings.queue, timings.assembly, timings.inference, timings.split) = (ran.queue, ran.assembly, ran.inference, ran.split);
-    Ok(Payload::Tensors(select(ran.outputs, &ask.outputs)?))
+/// What is inside the transforms.
+struct Inside<'a> {
+    slot: &'a Slot,
+    request: &'a RequestInfo,
+    /// Where anything runs in a sandbox.
+    places: Option<&'a Places<'a>>,
+    terms: Terms,
+}
+
+impl Inside<'_> {
+    async fn infer(&self, payload: Payload, timings: &mut Timings) -> Result<Payload, PredictError> {
+        let payload = match payload {
+            // A transform may hand on tensors as JSON.
+            Payload::Json(_) if self.slot.core().takes_tensors() => decoded(payload.into())?.0.payload,
+            payload => payload,
+        };
+        match (self.slot.core(), self.places) {
+            (Core::Engine(model), _) => {
+                let ran = model.run(tensors(payload)?, self.terms).await?;
+                ran_for(timings, ran.times);
+                Ok(Payload::Tensors(ran.outputs))
+            }
+            (Core::Predictor(driver), Some(places)) => {
+                let payload = match payload {
+                    payload if !self.slot.core().takes_tensors() => payload,
+                    payload => Payload::Tensors(driver.signature.arrange(tensors(payload)?)?),
+                };
+                let start = clock::now();
+                let (answer, times) = Box::pin(driver.predictor.predict(self.request, places, payload, self.terms)).await;
+                ran_for(timings, times);
+                timings.predict = start.elapsed().saturating_sub(total(times));
+                // Whatever the component made of that.
+                if self.terms.deadline.left().is_zero() {
+                    return Err(RunError::Deadline.into());
+                }
+                answer.map_err(|source| PredictError::plugin(driver.predictor.plugin(), source))
+            }
+            (Core::Predictor(driver), None) => Err(PredictError::plugin(driver.predictor.plugin(), SandboxError::Busy)),
+        }
+    }
+}
+
+fn tensors(payload: Payload) -> Result<Vec<Tensor>, PredictError> {
+    match payload {
+        Payload::Tensors(tensors) => Ok(tensors),
+        Payload::Json(_) => Err(PredictError::NotTensors { content_type: "application/json".to_owned() }),
+        Payload::Blob { content_type, .. } => Err(PredictError::NotTensors { content_type }),
+    }
+}
+
+fn ran_for(timings: &mut Timings, times: RunTimes) {
+    (timings.queue, timings.assembly, timings.inference, timings.split) = (times.queue, times.assembly, times.inference, times.split);
+}
+
+fn total(times: RunTimes) -> Duration {
+    times.queue + times.assembly + times.inference + times.split
 }
 
 /// The outputs that are asked for, in the order in which they are; all where none is named.

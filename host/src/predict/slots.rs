@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::cache::{AnswerCache, LocalCache};
 use crate::engine::Model;
-use crate::runner::Runner;
-use crate::sandbox::Transform;
+use crate::runner::{Runner as _, Signature};
+use crate::sandbox::{Ports, Predictor, Transform};
 use crate::telemetry::metrics::VersionMetrics;
 
 /// A loaded version of a model.
@@ -27,14 +27,52 @@ pub struct SlotParts {
     pub transforms: Vec<Transform>,
     /// Names, in lower case, of request headers that transforms may see.
     pub headers: Vec<String>,
-    /// What runs it.
-    pub engine: Arc<Model>,
+    /// What answers inside the transforms.
+    pub core: Core,
     /// What counts it.
     pub metrics: VersionMetrics,
-    /// Stands for tenant, artifact and transforms with their configuration.
+    /// Stands for tenant, artifact, plugins with their configuration, and the models that these may run.
     pub identity: [u8; 32],
     /// Where its answers are kept, if they are.
     pub cache: Option<LocalCache>,
+}
+
+/// What answers inside the transforms.
+pub enum Core {
+    /// A model.
+    Engine(Arc<Model>),
+    /// A component that drives models.
+    Predictor(Box<Driver>),
+}
+
+/// A predictor, fitted to the models that it was granted.
+pub struct Driver {
+    /// The component.
+    pub predictor: Predictor,
+    /// Tensors that it takes and gives; none where that is a body of its own.
+    pub signature: Signature,
+    /// The models, which stay in memory as long as this does.
+    pub models: Vec<Arc<Model>>,
+}
+
+impl Core {
+    /// Whether it takes tensors, rather than a body of its own.
+    #[must_use]
+    pub fn takes_tensors(&self) -> bool {
+        match self {
+            Self::Engine(_) => true,
+            Self::Predictor(driver) => !matches!(driver.predictor.description().takes, Ports::Body),
+        }
+    }
+
+    /// Whether it gives tensors, rather than a body of its own.
+    #[must_use]
+    pub fn gives_tensors(&self) -> bool {
+        match self {
+            Self::Engine(_) => true,
+            Self::Predictor(driver) => !matches!(driver.predictor.description().gives, Ports::Body),
+        }
+    }
 }
 
 impl Slot {
@@ -68,19 +106,49 @@ impl Slot {
         &self.0.headers
     }
 
-    /// What runs it.
+    /// What answers inside the transforms.
     #[must_use]
-    pub fn runner(&self) -> &dyn Runner {
-        &*self.0.engine
+    pub fn core(&self) -> &Core {
+        &self.0.core
     }
 
-    /// The loaded model.
+    /// The loaded model, where that is what answers.
     #[must_use]
-    pub fn engine(&self) -> &Arc<Model> {
-        &self.0.engine
+    pub fn engine(&self) -> Option<&Model> {
+        match &self.0.core {
+            Core::Engine(model) => Some(model),
+            Core::Predictor(_) => None,
+        }
     }
 
-    /// Stands for tenant, artifact and transforms with their configuration.
+    /// The component that answers, where one does.
+    #[must_use]
+    pub fn predictor(&self) -> Option<&Predictor> {
+        match &self.0.core {
+            Core::Engine(_) => None,
+            Core::Predictor(driver) => Some(&driver.predictor),
+        }
+    }
+
+    /// All models that it keeps in memory.
+    #[must_use]
+    pub fn models(&self) -> &[Arc<Model>] {
+        match &self.0.core {
+            Core::Engine(model) => std::slice::from_ref(model),
+            Core::Predictor(driver) => &driver.models,
+        }
+    }
+
+    /// Tensors that go in and come out inside the transforms.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        match &self.0.core {
+            Core::Engine(model) => model.signature(),
+            Core::Predictor(driver) => &driver.signature,
+        }
+    }
+
+    /// Stands for tenant, artifact, plugins with their configuration, and the models that these may run.
     #[must_use]
     pub fn identity(&self) -> &[u8; 32] {
         &self.0.identity

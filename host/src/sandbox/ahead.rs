@@ -15,8 +15,11 @@ use wasmtime::component::Component;
 use super::admission::Refused;
 use super::engine::Sandboxes;
 use super::error::SandboxError;
+use super::imports::nn::Grants;
 use super::plugin::{Compiled, Plugin};
-use super::transform::{Transform, TransformOptions};
+use super::predictor::{Predictor, PredictorDescription};
+use super::transform::Transform;
+use super::usage::{Use, UseOptions};
 
 /// Raised where `snapshot.rs` changes what it makes, so that no cache gives what an older version made.
 const FORMAT: u32 = 1;
@@ -33,7 +36,7 @@ struct Wanted {
     key: Digest,
     config: String,
     bytes: Bytes,
-    /// Of a transform that may be gone before it is made.
+    /// Of a use that may be gone before it is made.
     into: Weak<OnceLock<Arc<Compiled>>>,
 }
 
@@ -59,32 +62,52 @@ impl Source {
 }
 
 impl Sandboxes {
-    /// A plugin as a version of a model uses it. `component` gives the plugin's bytes; it is asked only where they must
+    /// A transform as a version of a model uses it. `component` gives the plugin's bytes; it is asked only where they must
     /// be compiled with the configuration.
     ///
     /// # Errors
-    /// As [`Plugin::describe`] where the plugin refuses the configuration.
+    /// [`SandboxError::Invalid`] with a pointer into the configuration where the plugin refuses that, or is no transform.
     pub async fn transform(
         &self,
         plugin: &Plugin,
-        options: TransformOptions,
+        options: UseOptions,
         component: impl Future<Output = anyhow::Result<Vec<u8>>> + Send + 'static,
     ) -> Result<Transform, SandboxError> {
-        let description = plugin.describe(&options.config).await?;
+        let description = plugin.describe_transform(&options.config).await?;
+        Ok(Transform::new(self.usage(plugin, options, None, Box::pin(component)).await, description))
+    }
+
+    /// A predictor as a version of a model uses it. `grants` gives what it gets for what it says of itself.
+    ///
+    /// # Errors
+    /// As [`Sandboxes::transform`]; or with what `grants` says.
+    pub async fn predictor<E: From<SandboxError>>(
+        &self,
+        plugin: &Plugin,
+        options: UseOptions,
+        component: impl Future<Output = anyhow::Result<Vec<u8>>> + Send + 'static,
+        grants: impl AsyncFnOnce(&PredictorDescription) -> Result<Grants, E>,
+    ) -> Result<Predictor, E> {
+        let description = plugin.describe_predictor(&options.config).await?;
+        let grants = grants(&description).await?;
+        Ok(Predictor::new(self.usage(plugin, options, Some(grants), Box::pin(component)).await, description))
+    }
+
+    async fn usage(&self, plugin: &Plugin, options: UseOptions, grants: Option<Grants>, bytes: Bytes) -> Use {
         let config = options.config.clone();
-        let transform = Transform::new(Arc::clone(&plugin.0), options, description);
+        let usage = Use::new(Arc::clone(&plugin.0), options, grants);
         if !plugin.0.can_be_configured_ahead() {
-            return Ok(transform);
+            return usage;
         }
         let key = Digest::of(format!("{FORMAT}\n{}\n{config}", plugin.digest().hex()).as_bytes());
         if let Some(compiled) = self.known(plugin, key).await {
             // Nobody else has it yet.
-            let _ = transform.ahead.set(compiled);
+            let _ = usage.ahead.set(compiled);
         } else if !plugin.0.unfit.lock().contains(&key) {
-            let into = Arc::downgrade(&transform.ahead);
-            tokio::spawn(self.clone().fill(Wanted { plugin: plugin.clone(), key, config, bytes: Box::pin(component), into }));
+            let into = Arc::downgrade(&usage.ahead);
+            tokio::spawn(self.clone().fill(Wanted { plugin: plugin.clone(), key, config, bytes, into }));
         }
-        Ok(transform)
+        usage
     }
 
     async fn fill(self, wanted: Wanted) {

@@ -1,10 +1,15 @@
 //! Between the host's own types and those of `wit/`: bytes and texts move, nothing is copied.
 
+use serde_json::Value;
+
 use super::bindings::bulkhead::plugin::types as wit;
 use super::bindings::exports::bulkhead::plugin::transformer as export;
+use super::bindings::predictor::exports::bulkhead::plugin::prediction;
 use super::error::SandboxError;
 use super::exchange::Step;
-use super::plugin::{Description, TensorSignature};
+use super::plugin::TensorSignature;
+use super::predictor::{GraphUse, Ports, PredictorDescription};
+use super::transform::Description;
 use crate::payload::Payload;
 use crate::tensor::{Datatype, Tensor};
 
@@ -85,16 +90,12 @@ fn bounded(text: String) -> String {
 
 impl From<export::Description> for Description {
     fn from(description: export::Description) -> Self {
-        let signatures = |list: Vec<wit::TensorSignature>| {
-            list.into_iter().map(|port| TensorSignature { name: port.name, datatype: port.datatype.into(), shape: port.shape }).collect()
-        };
-        let schema = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
         Self {
             summary: bounded(description.summary),
             request: description.hooks.contains(export::Hooks::REQUEST),
             before: description.hooks.contains(export::Hooks::BEFORE),
             after: description.hooks.contains(export::Hooks::AFTER),
-            accepts: description.accepts.into_iter().take(64).map(bounded).collect(),
+            accepts: accepts(description.accepts),
             input_schema: schema(description.input_schema),
             output_schema: schema(description.output_schema),
             config_schema: schema(description.config_schema),
@@ -102,4 +103,45 @@ impl From<export::Description> for Description {
             consumes: signatures(description.consumes),
         }
     }
+}
+
+impl From<prediction::Description> for PredictorDescription {
+    fn from(description: prediction::Description) -> Self {
+        let graphs = description.graphs.into_iter();
+        Self {
+            summary: bounded(description.summary),
+            request: description.request,
+            takes: description.takes.into(),
+            gives: description.gives.into(),
+            accepts: accepts(description.accepts),
+            input_schema: schema(description.input_schema),
+            output_schema: schema(description.output_schema),
+            config_schema: schema(description.config_schema),
+            graphs: graphs
+                .map(|graph| GraphUse { name: bounded(graph.name), inputs: signatures(graph.inputs), outputs: signatures(graph.outputs) })
+                .collect(),
+        }
+    }
+}
+
+impl From<prediction::Ports> for Ports {
+    fn from(ports: prediction::Ports) -> Self {
+        match ports {
+            prediction::Ports::Body => Self::Body,
+            prediction::Ports::Tensors(list) => Self::Tensors(signatures(list)),
+            prediction::Ports::Graph(name) => Self::Graph(bounded(name)),
+        }
+    }
+}
+
+fn signatures(list: Vec<wit::TensorSignature>) -> Vec<TensorSignature> {
+    list.into_iter().map(|port| TensorSignature { name: port.name, datatype: port.datatype.into(), shape: port.shape }).collect()
+}
+
+fn schema(text: Option<String>) -> Option<Value> {
+    text.and_then(|text| serde_json::from_str(&text).ok())
+}
+
+fn accepts(list: Vec<String>) -> Vec<String> {
+    list.into_iter().take(64).map(bounded).collect()
 }

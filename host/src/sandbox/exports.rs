@@ -2,7 +2,7 @@
 //!
 //! The generated bindings compare the types of all functions with those of `wit/` at every instantiation, which costs a
 //! fresh sandbox several microseconds. Here that is done once for each component, by the generated bindings, before
-//! there is a [`super::Transform`] of it: of an uploaded one in `Plugin::describe`, of a configured one in
+//! there is a [`super::usage::Use`] of it: of an uploaded one where it describes itself, of a configured one in
 //! `Compiled::with_configuration`. Requests call what was found then.
 
 use wasmtime::Store;
@@ -11,9 +11,7 @@ use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, C
 use super::bindings::bulkhead::plugin::types::{Payload, PluginError};
 use super::bindings::exports::bulkhead::plugin::transformer::Step;
 use super::store::Ctx;
-
-/// What a component must export to be a `transform`.
-pub(super) const TRANSFORMER: &str = "bulkhead:plugin/transformer@0.1.0";
+use super::world::World;
 
 /// `request-info`, borrowed: the record as the bindings have it would own copies.
 #[derive(Clone, Copy, ComponentType, Lower)]
@@ -27,19 +25,25 @@ pub(super) struct RequestInfo<'a> {
     pub(super) time_left_us: u64,
 }
 
-/// Where in a component its functions are.
+/// Where in a component its functions are; those that its world lacks are none.
 pub(super) struct Exports {
     configure: ComponentExportIndex,
-    before: ComponentExportIndex,
-    after: ComponentExportIndex,
+    before: Option<ComponentExportIndex>,
+    after: Option<ComponentExportIndex>,
+    predict: Option<ComponentExportIndex>,
 }
 
 impl Exports {
     /// Finds them; none where one is missing.
-    pub(super) fn find(component: &Component) -> Option<Self> {
-        let transformer = component.get_export_index(None, TRANSFORMER)?;
-        let find = |name| component.get_export_index(Some(&transformer), name);
-        Some(Self { configure: find("configure")?, before: find("before")?, after: find("after")? })
+    pub(super) fn find(component: &Component, world: World) -> Option<Self> {
+        let interface = component.get_export_index(None, world.interface())?;
+        let find = |name| component.get_export_index(Some(&interface), name);
+        let exports = Self { configure: find("configure")?, before: find("before"), after: find("after"), predict: find("predict") };
+        let is_whole = match world {
+            World::Transform => exports.before.is_some() && exports.after.is_some(),
+            World::Predictor => exports.predict.is_some(),
+        };
+        is_whole.then_some(exports)
     }
 }
 
@@ -48,17 +52,18 @@ pub(super) struct Functions {
     instance: Instance,
     before: Option<Func>,
     after: Option<Func>,
+    predict: Option<Func>,
 }
 
 impl Functions {
     pub(super) fn new(instance: Instance) -> Self {
-        Self { instance, before: None, after: None }
+        Self { instance, before: None, after: None, predict: None }
     }
 
     pub(super) async fn configure(&self, exports: &Exports, store: &mut Store<Ctx>, config: &str) -> wasmtime::Result<Result<(), PluginError>> {
         let function = find(self.instance, store, &exports.configure)?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: these are the types that `wit/transform.wit` gives `configure`.
+        // SAFETY: these are the types that `wit/` gives `configure` in every world.
         let outcome = unsafe { call(function, store, (config,)) };
         outcome.await
     }
@@ -70,7 +75,7 @@ impl Functions {
         request: Option<RequestInfo<'_>>,
         payload: &Payload,
     ) -> wasmtime::Result<Result<Step, PluginError>> {
-        let function = kept(&mut self.before, self.instance, store, &exports.before)?;
+        let function = kept(&mut self.before, self.instance, store, exports.before.as_ref())?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: as in `configure`, for `before`.
         let outcome = unsafe { call(function, store, (request, payload)) };
@@ -84,18 +89,33 @@ impl Functions {
         request: Option<RequestInfo<'_>>,
         payload: &Payload,
     ) -> wasmtime::Result<Result<Payload, PluginError>> {
-        let function = kept(&mut self.after, self.instance, store, &exports.after)?;
+        let function = kept(&mut self.after, self.instance, store, exports.after.as_ref())?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: as in `configure`, for `after`.
         let outcome = unsafe { call(function, store, (request, payload)) };
         outcome.await
     }
+
+    pub(super) async fn predict(
+        &mut self,
+        exports: &Exports,
+        store: &mut Store<Ctx>,
+        request: Option<RequestInfo<'_>>,
+        payload: &Payload,
+    ) -> wasmtime::Result<Result<Payload, PluginError>> {
+        let function = kept(&mut self.predict, self.instance, store, exports.predict.as_ref())?;
+        #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
+        // SAFETY: these are the types that `wit/predictor.wit` gives `predict`.
+        let outcome = unsafe { call(function, store, (request, payload)) };
+        outcome.await
+    }
 }
 
-fn kept(function: &mut Option<Func>, instance: Instance, store: &mut Store<Ctx>, at: &ComponentExportIndex) -> wasmtime::Result<Func> {
+fn kept(function: &mut Option<Func>, instance: Instance, store: &mut Store<Ctx>, at: Option<&ComponentExportIndex>) -> wasmtime::Result<Func> {
     if let Some(function) = function {
         return Ok(*function);
     }
+    let at = at.ok_or_else(|| wasmtime::Error::msg("the component's world lacks this function"))?;
     let found = find(instance, store, at)?;
     *function = Some(found);
     Ok(found)

@@ -2,7 +2,7 @@
 
 use wasmtime::ResourceLimiter;
 
-/// Counts the bytes of all memories and tables of a store.
+/// Counts the bytes of all memories and tables of a store, and of the tensors that the host keeps for it.
 pub(super) struct Meter {
     limit: usize,
     used: usize,
@@ -26,6 +26,21 @@ impl Meter {
 
     pub(super) fn limit_mib(&self) -> u64 {
         (self.limit >> 20) as u64
+    }
+
+    /// Counts what the host keeps for the guest; false where it does not fit.
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        self.grow(0, bytes)
+    }
+
+    /// Whether [`Meter::hold`] would.
+    pub(super) fn would_hold(&self, bytes: usize) -> bool {
+        bytes <= self.limit.saturating_sub(self.used)
+    }
+
+    /// The host keeps it no longer.
+    pub(super) fn release(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
@@ -85,6 +100,16 @@ mod tests {
         assert!(!meter.exhausted);
         assert!(!meter.table_growing(25, 26, None).unwrap());
         assert!(meter.exhausted);
+    }
+
+    #[test]
+    fn what_the_host_keeps_counts_too() {
+        let mut meter = Meter::new(1000);
+        assert!(meter.memory_growing(0, 400, None).unwrap() && meter.would_hold(600) && !meter.would_hold(601));
+        assert!(meter.hold(600) && !meter.memory_growing(400, 401, None).unwrap());
+        meter.release(600);
+        assert!(meter.memory_growing(400, 1000, None).unwrap());
+        assert!(!meter.hold(usize::MAX) && meter.exhausted);
     }
 
     #[test]

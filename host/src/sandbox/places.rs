@@ -8,7 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use std::sync::Arc;
 
 use super::error::SandboxError;
+use super::predictor::Predictor;
 use super::transform::Transform;
+use super::usage::Use;
 use crate::clock::{Busy, Deadline, Ticker};
 
 /// All places.
@@ -54,10 +56,30 @@ pub struct Places<'a> {
     _ticks: Busy<'a>,
 }
 
-/// What transforms need at one time: those that stay open while the model runs, and one that comes and goes.
-pub(super) fn needed(transforms: &[Transform]) -> u32 {
+impl Places<'_> {
+    /// Takes the places that a request needs for all that it runs; none where that is nothing.
+    ///
+    /// # Errors
+    /// [`SandboxError::Busy`] where none came free in time.
+    pub async fn take<'a>(
+        transforms: &'a [Transform],
+        predictor: Option<&'a Predictor>,
+        deadline: Deadline,
+    ) -> Result<Option<Places<'a>>, SandboxError> {
+        // All of them are of one host.
+        let any: Option<&Use> = transforms.first().map(|first| &**first).or(predictor.map(|predictor| &**predictor));
+        match any {
+            None => Ok(None),
+            Some(any) => Ok(Some(any.plain.inner.places(needed(transforms, predictor.is_some()), deadline).await?)),
+        }
+    }
+}
+
+/// What is needed at one time: a place for each transform that stays open while the model runs, and one for what comes and
+/// goes, as a predictor does.
+fn needed(transforms: &[Transform], predictor: bool) -> u32 {
     let mut stay = 0;
-    let mut passing = 0;
+    let mut passing = u32::from(predictor);
     for transform in transforms {
         match (transform.description().before, transform.description().after) {
             (true, true) => stay += 1,

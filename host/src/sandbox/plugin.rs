@@ -7,19 +7,23 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bulkhead_registry::Digest;
 use parking_lot::Mutex;
-use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
 use super::admission::Refused;
-use super::bindings::TransformPre;
 use super::bindings::bulkhead::plugin::types::PluginError;
+use super::bindings::exports::bulkhead::plugin::transformer;
+use super::bindings::predictor::exports::bulkhead::plugin::prediction;
 use super::engine::Inner;
 use super::error::SandboxError;
-use super::exports::{Exports, Functions, TRANSFORMER};
+use super::exports::{Exports, Functions};
 use super::imports;
 use super::imports::log::{LogLines, LogSource};
+use super::imports::nn;
+use super::predictor::PredictorDescription;
 use super::store::{self, Ctx, Time};
+use super::transform::Description;
+use super::world::{Typed, World};
 use crate::clock::{self, Deadline};
 use crate::tensor::Datatype;
 
@@ -29,7 +33,7 @@ pub(super) const TRIAL: Limits = Limits { time: Duration::from_secs(1), memory_b
 /// Who deploys waits so long for a place while requests have them all. Arbitrary.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bounds of one exchange.
+/// Bounds of what a plugin does for one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Wall-clock time within the guest, over all its calls for one request.
@@ -38,13 +42,13 @@ pub struct Limits {
     pub memory_bytes: usize,
 }
 
-/// A compiled component of the world `transform`; cheap to clone.
+/// A compiled component; cheap to clone.
 #[derive(Clone)]
 pub struct Plugin(pub(super) Arc<Compiled>);
 
 pub(super) struct Compiled {
     pub(super) inner: Arc<Inner>,
-    pre: TransformPre<Ctx>,
+    typed: Typed,
     pub(super) exports: Exports,
     /// Imports WASI, whose calls can wait.
     pub(super) waits: bool,
@@ -63,30 +67,25 @@ pub(super) struct Compiled {
 impl Plugin {
     pub(super) fn new(inner: Arc<Inner>, linker: &Linker<Ctx>, component: &Component, digest: Digest, log: LogSource) -> Result<Self, Refused> {
         let ty = component.component_type();
-        let engine = &inner.engine;
-        let imports: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
-        if let Some(denied) = imports.iter().find(|import| !imports::is_granted(import)) {
-            return Err(Refused::Import(format!(
-                "the component imports `{denied}`, which can't be granted: a transform may import `bulkhead:plugin/log@0.1.0` and WASI 0.2"
-            )));
+        let imports: Vec<String> = ty.imports(&inner.engine).map(|(name, _)| name.to_owned()).collect();
+        let world = World::of(component);
+        // What nobody gets is said first, whatever it exports.
+        let worlds = world.as_ref().map_or(World::ALL.as_slice(), std::slice::from_ref);
+        if let Some(denied) = imports.iter().find(|import| !worlds.iter().any(|world| imports::is_granted(*world, import))) {
+            let may: Vec<_> = worlds.iter().map(|world| format!("a {} may import {}", world.name(), world.imports())).collect();
+            return Err(Refused::Import(format!("the component imports `{denied}`, which can't be granted: {}", may.join("; "))));
         }
-        if !ty.exports(engine).any(|(name, _)| name == TRANSFORMER) {
-            let exports: Vec<_> = ty.exports(engine).map(|(name, _)| format!("`{name}`")).collect();
-            let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
-            return Err(Refused::WrongWorld(format!(
-                "expected a component of the world `bulkhead:plugin/transform@0.1.0`, which exports `{TRANSFORMER}`, got one that exports {exports}"
-            )));
-        }
+        let world = world?;
         let pre =
             linker.instantiate_pre(component).map_err(|error| Refused::Import(format!("an import has another type than the host's: {error:#}")))?;
         let other_type = |why: &str| Refused::WrongWorld(format!("an export has another type than `wit/` says: {why}"));
-        let pre = TransformPre::new(pre).map_err(|error| other_type(&format!("{error:#}")))?;
-        let exports = Exports::find(component).ok_or_else(|| other_type("a function is missing"))?;
+        let typed = Typed::new(world, pre).map_err(|error| other_type(&format!("{error:#}")))?;
+        let exports = Exports::find(component, world).ok_or_else(|| other_type("a function is missing"))?;
         let waits = imports.iter().any(|import| import.starts_with("wasi:"));
         let log = Arc::new(log);
         Ok(Self(Arc::new(Compiled {
             inner,
-            pre,
+            typed,
             exports,
             waits,
             imports,
@@ -104,6 +103,12 @@ impl Plugin {
         &self.0.digest
     }
 
+    /// What it is.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.0.typed.world()
+    }
+
     /// As `name@version`.
     pub(super) fn name(&self) -> &str {
         &self.0.log.plugin
@@ -117,7 +122,7 @@ impl Plugin {
 
     /// Starts it once, so that what fails at each start fails at the upload.
     pub(super) async fn smoke(&self) -> Result<(), Refused> {
-        match self.describe("{}").await {
+        match self.summary("{}").await {
             // A plugin may well ask for configuration that the smoke run does not have.
             Ok(_) | Err(SandboxError::Invalid { .. } | SandboxError::Unavailable(_) | SandboxError::Internal(_)) => Ok(()),
             Err(SandboxError::Busy) => Err(Refused::Busy),
@@ -125,52 +130,98 @@ impl Plugin {
         }
     }
 
-    /// What it does under a configuration, in its own words.
+    /// What it does under a configuration, in one sentence of its own.
     ///
     /// # Errors
     /// [`SandboxError::Invalid`] with a pointer into the configuration where that makes no sense.
-    pub async fn describe(&self, config: &str) -> Result<Description, SandboxError> {
-        let compiled = &self.0;
+    pub async fn summary(&self, config: &str) -> Result<String, SandboxError> {
+        Ok(match self.world() {
+            World::Transform => self.describe_transform(config).await?.summary,
+            World::Predictor => self.describe_predictor(config).await?.summary,
+        })
+    }
+
+    /// What a transform does under a configuration.
+    ///
+    /// # Errors
+    /// As [`Plugin::summary`].
+    pub(super) async fn describe_transform(&self, config: &str) -> Result<Description, SandboxError> {
+        let Typed::Transform(pre) = &self.0.typed else { return Err(self.is_no(World::Transform)) };
         // Through the generated bindings, which compare all types: see `exports.rs`.
-        let description = compiled
+        let described: Result<transformer::Description, PluginError> = self
+            .0
             .trial("describe", async |store| {
-                let bindings = compiled.pre.instantiate_async(&mut *store).await?;
-                let transformer = bindings.bulkhead_plugin_transformer();
-                Ok(match transformer.call_configure(&mut *store, config).await? {
-                    Ok(()) => Ok(transformer.call_describe(store).await?),
+                let bindings = pre.instantiate_async(&mut *store).await?;
+                let guest = bindings.bulkhead_plugin_transformer();
+                Ok(match guest.call_configure(&mut *store, config).await? {
+                    Ok(()) => Ok(guest.call_describe(store).await?),
                     Err(refusal) => Err(refusal),
                 })
             })
             .await?;
-        Ok(description?.into())
+        Ok(described?.into())
+    }
+
+    /// What a predictor does under a configuration.
+    ///
+    /// # Errors
+    /// As [`Plugin::summary`].
+    pub(super) async fn describe_predictor(&self, config: &str) -> Result<PredictorDescription, SandboxError> {
+        let Typed::Predictor(pre) = &self.0.typed else { return Err(self.is_no(World::Predictor)) };
+        // As for a transform.
+        let described: Result<prediction::Description, PluginError> = self
+            .0
+            .trial("describe", async |store| {
+                let bindings = pre.instantiate_async(&mut *store).await?;
+                let guest = bindings.bulkhead_plugin_prediction();
+                Ok(match guest.call_configure(&mut *store, config).await? {
+                    Ok(()) => Ok(guest.call_describe(store).await?),
+                    Err(refusal) => Err(refusal),
+                })
+            })
+            .await?;
+        Ok(described?.into())
+    }
+
+    fn is_no(&self, wanted: World) -> SandboxError {
+        let (wanted, got) = (wanted.name(), self.world().name());
+        SandboxError::Invalid {
+            pointer: String::new(),
+            message: format!("expected a plugin of the world `{wanted}` here, `{}` is a {got}", self.name()),
+        }
     }
 }
 
 impl Compiled {
     /// Whether a copy of an instance is as good as the instance: it holds nothing of the host's, as one with WASI does.
     pub(super) fn can_be_configured_ahead(&self) -> bool {
-        self.imports.iter().all(|import| import.starts_with("bulkhead:plugin/"))
+        self.imports.iter().all(|import| import.starts_with("bulkhead:plugin/") || nn::is_it(import))
     }
 
     /// Runs guest code that no request waits for, on a place of its own and within the bounds of a trial.
     async fn trial<T>(&self, what: &str, call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>) -> Result<T, SandboxError> {
         let _place = self.inner.places(1, Deadline::after(PATIENCE)).await?;
         let log = LogLines::new(Arc::clone(&self.log), what.into());
-        let mut store = store::new(&self.inner, Ctx::new(TRIAL.memory_bytes, log));
+        let mut ctx = Ctx::new(TRIAL.memory_bytes, log);
+        if self.typed.world() == World::Predictor {
+            ctx = ctx.with_graphs(Arc::default());
+        }
+        let mut store = store::new(&self.inner, ctx);
         let time = Time { from: clock::now(), left: TRIAL.time, granted: TRIAL.time };
         store::bounded(&mut store, time, self.waits, call).await
     }
 
     /// The same plugin, by a component that holds a configuration. That is another component, which a guest had a hand
-    /// in: its types are compared here, as those of an upload are in `describe`.
+    /// in: its types are compared here, as those of an upload are where it describes itself.
     pub(super) async fn with_configuration(&self, linker: &Linker<Ctx>, component: &Component) -> anyhow::Result<Self> {
         let other = |error: wasmtime::Error| anyhow::anyhow!("{error:#}");
-        let pre = TransformPre::new(linker.instantiate_pre(component).map_err(other)?).map_err(other)?;
-        let exports = Exports::find(component).context("the configured component lacks a function")?;
-        self.trial("configure", async |store| pre.instantiate_async(store).await).await?;
+        let world = self.typed.world();
+        let typed = Typed::new(world, linker.instantiate_pre(component).map_err(other)?).map_err(other)?;
+        let exports = Exports::find(component, world).context("the configured component lacks a function")?;
+        self.trial("configure", async |store| typed.compare(store).await).await?;
         Ok(Self {
             inner: Arc::clone(&self.inner),
-            pre,
+            typed,
             exports,
             waits: self.waits,
             imports: self.imports.clone(),
@@ -184,37 +235,12 @@ impl Compiled {
 
     /// A fresh instance, configured.
     pub(super) async fn instantiate(&self, store: &mut Store<Ctx>, config: &str) -> wasmtime::Result<Result<Functions, PluginError>> {
-        let functions = Functions::new(self.pre.instance_pre().instantiate_async(&mut *store).await?);
+        let functions = Functions::new(self.typed.pre().instantiate_async(&mut *store).await?);
         if self.is_configured {
             return Ok(Ok(functions));
         }
         Ok(functions.configure(&self.exports, store, config).await?.map(|()| functions))
     }
-}
-
-/// What a transform does under its configuration.
-#[derive(Debug, Clone, Default)]
-pub struct Description {
-    /// One sentence.
-    pub summary: String,
-    /// It is told of the request.
-    pub request: bool,
-    /// `before` does something.
-    pub before: bool,
-    /// `after` does something.
-    pub after: bool,
-    /// Content types that `before` takes; empty where it takes what it is given.
-    pub accepts: Vec<String>,
-    /// JSON Schema of the request's body.
-    pub input_schema: Option<Value>,
-    /// JSON Schema of the answer.
-    pub output_schema: Option<Value>,
-    /// JSON Schema of the configuration.
-    pub config_schema: Option<Value>,
-    /// Tensors that `before` hands on.
-    pub produces: Vec<TensorSignature>,
-    /// Tensors that `after` reads; all where there are none.
-    pub consumes: Vec<TensorSignature>,
 }
 
 /// A tensor before there is one; -1 in the shape stands for any extent.

@@ -7,7 +7,7 @@
 
 use parking_lot::Mutex;
 
-use super::exchange::Instance;
+use super::running::Instance;
 
 /// Instances that are kept; more are dropped. Arbitrary: as many requests of one model at once are rare.
 const KEPT: usize = 32;

@@ -13,9 +13,9 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use super::bindings::bulkhead::plugin::types::PluginError;
 use super::bindings::bulkhead::plugin::{log, types};
 use super::engine;
-use super::exports::TRANSFORMER;
 use super::limits::{MEMORIES, Meter};
 use super::plugin::TRIAL;
+use super::world::World;
 
 /// Bytes of a component with a configuration in it; with more, reading the configuration at each request is cheaper.
 const LARGEST: usize = 32 << 20;
@@ -63,6 +63,8 @@ pub(super) async fn configured(component: &[u8], config: &str) -> Result<Vec<u8>
     types::add_to_linker::<_, HasSelf<_>>(&mut linker, |silent: &mut Silent| silent)?;
     log::add_to_linker::<_, HasSelf<_>>(&mut linker, |silent: &mut Silent| silent)?;
     let component = Component::new(&engine, &instrumented)?;
+    // No graph can be loaded while a plugin is configured: what asks for one can't be copied.
+    linker.define_unknown_imports_as_traps(&component)?;
     // From here on: compiling takes longer than configuring may.
     store.set_epoch_deadline(CONFIGURE.as_millis().div_ceil(TICK.as_millis()) as u64);
     let ticking = engine.clone();
@@ -74,9 +76,10 @@ pub(super) async fn configured(component: &[u8], config: &str) -> Result<Vec<u8>
         }
     });
     let instance = linker.instantiate_async(&mut store, &component).await?;
-    let configure = component
-        .get_export_index(None, TRANSFORMER)
-        .and_then(|transformer| component.get_export_index(Some(&transformer), "configure"))
+    let configure = World::ALL
+        .iter()
+        .find_map(|world| component.get_export_index(None, world.interface()))
+        .and_then(|interface| component.get_export_index(Some(&interface), "configure"))
         .context("it has no `configure`")?;
     let configure = instance.get_typed_func::<(&str,), (Result<(), PluginError>,)>(&mut store, configure)?;
     let (outcome,) = configure.call_async(&mut store, (config,)).await?;

@@ -8,8 +8,10 @@ use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::engine::Inner;
+use super::errand;
 use super::error::{SandboxError, TimeIsUp};
 use super::imports::log::LogLines;
+use super::imports::nn::{Grants, Nn};
 use super::imports::wasi;
 use super::limits::Meter;
 use crate::clock;
@@ -18,21 +20,41 @@ use crate::clock;
 /// far beyond what a sandbox's memory holds, so this bounds amplification (overlapping lists), not honest use.
 const HOSTCALL_BYTES: usize = 512 << 20;
 
-/// Resource handles: an honest transform holds none, a component with WASI a dozen.
-const HANDLES: usize = 1024;
+/// Resource handles: an honest transform holds none, a component with WASI a dozen, a predictor some for each run of a model.
+pub(super) const HANDLES: usize = 1024;
 
 /// What a store holds for its guest.
 pub(super) struct Ctx {
     pub(super) meter: Meter,
     pub(super) log: LogLines,
     until: Instant,
+    /// What a predictor does with models.
+    pub(super) nn: Option<Box<Nn>>,
     /// Made when the guest first uses it: most guests never do.
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
 }
 
 impl Ctx {
     pub(super) fn new(memory_bytes: usize, log: LogLines) -> Self {
-        Self { meter: Meter::new(memory_bytes), log, until: clock::now(), wasi: None }
+        Self { meter: Meter::new(memory_bytes), log, until: clock::now(), nn: None, wasi: None }
+    }
+
+    /// The same for a guest that may run these models.
+    pub(super) fn with_graphs(mut self, grants: Arc<Grants>) -> Self {
+        self.nn = Some(Box::new(Nn::new(grants)));
+        self
+    }
+
+    /// The same for a guest that gets more of the system than plugins do.
+    pub(super) fn with_wasi(mut self, wasi: WasiCtx) -> Self {
+        self.wasi = Some(Box::new((wasi, ResourceTable::new())));
+        self
+    }
+
+    /// The guest waited for so long for what is no doing of its own; it may go on for as much longer, until the request's
+    /// time is up.
+    pub(super) fn stood_still(&mut self, wait: Duration, deadline: Instant) {
+        self.until = (self.until + wait).min(deadline);
     }
 }
 
@@ -77,23 +99,25 @@ pub(super) struct Time {
     pub(super) granted: Duration,
 }
 
-/// Runs guest code for as long as it may in wall-clock time, and sorts out how it failed. Who calls holds a place, and so
-/// keeps the epoch's clock going.
+/// Runs guest code for as long as it may in wall-clock time, its waits for models not counted, and sorts out how it failed.
+/// Who calls holds a place, and so keeps the epoch's clock going.
 pub(super) async fn bounded<T>(
     store: &mut Store<Ctx>,
     time: Time,
     waits: bool,
     call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>,
 ) -> Result<T, SandboxError> {
-    store.data_mut().until = time.from + time.left;
-    let outcome = if waits {
-        // A guest with WASI can wait in the host, where no epoch reaches it.
-        match tokio::time::timeout(time.left, call(store)).await {
+    let until = time.from + time.left;
+    store.data_mut().until = until;
+    let errands = store.data().nn.as_ref().map(|nn| nn.errands.clone());
+    // A guest with WASI can wait in the host, where no epoch reaches it.
+    let outcome = match errands {
+        Some(errands) => errand::drive(&errands, waits.then_some(until), call(store)).await,
+        None if waits => match tokio::time::timeout_at(until.into(), call(store)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(TimeIsUp.into()),
-        }
-    } else {
-        call(store).await
+        },
+        None => call(store).await,
     };
     outcome.map_err(|error| {
         if error.is::<TimeIsUp>() {

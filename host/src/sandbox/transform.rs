@@ -1,89 +1,68 @@
-//! The use that a version of a model makes of a plugin.
+//! A plugin around a model.
 
-use std::sync::{Arc, OnceLock};
-
-use bulkhead_registry::Digest;
+use std::ops::Deref;
 
 use super::error::SandboxError;
-use super::exchange::{Exchange, RequestInfo, Step};
-use super::places::{self, Places};
-use super::plugin::{Compiled, Description, Limits};
-use super::pool::Pool;
-use crate::clock::Deadline;
+use super::exchange::{Exchange, Step};
+use super::places::Places;
+use super::plugin::TensorSignature;
+use super::running::RequestInfo;
+use super::usage::Use;
 use crate::payload::Payload;
+use serde_json::Value;
 
-/// How a model uses a plugin.
-#[derive(Debug, Clone)]
-pub struct TransformOptions {
-    /// JSON text of the configuration.
-    pub config: String,
-    /// Bounds of each exchange.
-    pub limits: Limits,
-    /// Instances may serve several requests, of this model version only.
-    pub warm: bool,
+/// What a transform does under its configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    /// One sentence.
+    pub summary: String,
+    /// It is told of the request.
+    pub request: bool,
+    /// `before` does something.
+    pub before: bool,
+    /// `after` does something.
+    pub after: bool,
+    /// Content types that `before` takes; empty where it takes what it is given.
+    pub accepts: Vec<String>,
+    /// JSON Schema of the request's body.
+    pub input_schema: Option<Value>,
+    /// JSON Schema of the answer.
+    pub output_schema: Option<Value>,
+    /// JSON Schema of the configuration.
+    pub config_schema: Option<Value>,
+    /// Tensors that `before` hands on.
+    pub produces: Vec<TensorSignature>,
+    /// Tensors that `after` reads; all where there are none.
+    pub consumes: Vec<TensorSignature>,
 }
 
-/// A plugin as one model version uses it.
+/// A transform as one model version uses it.
 pub struct Transform {
-    plain: Arc<Compiled>,
-    /// The same, configured ahead of requests; see `ahead.rs`.
-    pub(super) ahead: Arc<OnceLock<Arc<Compiled>>>,
-    pub(super) options: TransformOptions,
-    pub(super) warm: Option<Pool>,
+    usage: Use,
     description: Description,
 }
 
+impl Deref for Transform {
+    type Target = Use;
+
+    fn deref(&self) -> &Use {
+        &self.usage
+    }
+}
+
 impl Transform {
-    pub(super) fn new(plain: Arc<Compiled>, options: TransformOptions, description: Description) -> Self {
-        let warm = options.warm.then(Pool::default);
-        Self { plain, ahead: Arc::default(), options, warm, description }
+    pub(super) fn new(usage: Use, description: Description) -> Self {
+        Self { usage, description }
     }
 
-    /// The component that fresh instances are made of.
-    pub(super) fn compiled(&self) -> &Arc<Compiled> {
-        self.ahead.get().unwrap_or(&self.plain)
+    pub(super) fn usage(&self) -> &Use {
+        &self.usage
     }
 
     /// What it does.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
-    }
-
-    /// The plugin, as `name@version`.
-    #[must_use]
-    pub fn plugin(&self) -> &str {
-        &self.plain.log.plugin
-    }
-
-    /// Of the plugin's component.
-    #[must_use]
-    pub fn digest(&self) -> &Digest {
-        &self.plain.digest
-    }
-
-    /// JSON text of the configuration.
-    #[must_use]
-    pub fn config(&self) -> &str {
-        &self.options.config
-    }
-
-    /// Whether fresh instances begin configured; else each request configures its own.
-    #[must_use]
-    pub fn is_configured_ahead(&self) -> bool {
-        self.ahead.get().is_some()
-    }
-
-    /// Takes the places that a request needs for all of these.
-    ///
-    /// # Errors
-    /// [`SandboxError::Busy`] where none came free in time.
-    pub async fn places(transforms: &[Self], deadline: Deadline) -> Result<Option<Places<'_>>, SandboxError> {
-        match transforms {
-            [] => Ok(None),
-            // All transforms are of one host.
-            [first, ..] => Ok(Some(first.plain.inner.places(places::needed(transforms), deadline).await?)),
-        }
     }
 
     /// Begins an exchange with the way in, in a fresh sandbox (or a warm one, where the manifest allows that), on one of

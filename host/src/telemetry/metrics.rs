@@ -49,7 +49,7 @@ impl Metrics {
         let stages = HistogramVec::new(
             HistogramOpts::new(
                 "predict_stage_seconds",
-                "Time of a predict request in each stage: before, queue, assembly (of a batch), inference, split (of a batch), after",
+                "Time of a predict request in each stage: before, queue, assembly (of a batch), inference, split (of a batch), predict (in a predictor), after",
             )
             .buckets(STAGE_SECONDS.to_vec()),
             &["tenant", "model", "version", "stage"],
@@ -130,6 +130,7 @@ impl Metrics {
             assembly: stage("assembly"),
             split: stage("split"),
             inference: stage("inference"),
+            predict: stage("predict"),
             after: stage("after"),
             failures: Default::default(),
             failure_nanos: AtomicU64::new(0),
@@ -183,10 +184,12 @@ pub struct Timings {
     pub before: Duration,
     /// Making one batch of several requests.
     pub assembly: Duration,
-    /// In the model.
+    /// In the model, or the models that a predictor ran.
     pub inference: Duration,
     /// Taking the batch apart.
     pub split: Duration,
+    /// In a predictor, its waits for models not counted.
+    pub predict: Duration,
     /// In the transforms, on the way out.
     pub after: Duration,
 }
@@ -255,6 +258,8 @@ pub struct Totals {
     /// See [`Timings`].
     pub split: Total,
     /// See [`Timings`].
+    pub predict: Total,
+    /// See [`Timings`].
     pub after: Total,
 }
 
@@ -274,6 +279,7 @@ pub struct VersionMetrics {
     assembly: Histogram,
     split: Histogram,
     inference: Histogram,
+    predict: Histogram,
     after: Histogram,
     /// By reason.
     failures: [AtomicU64; Reason::ALL.len()],
@@ -290,6 +296,9 @@ impl VersionMetrics {
         if !timings.assembly.is_zero() {
             self.assembly.observe(timings.assembly.as_secs_f64());
             self.split.observe(timings.split.as_secs_f64());
+        }
+        if !timings.predict.is_zero() {
+            self.predict.observe(timings.predict.as_secs_f64());
         }
         if transforms {
             self.before.observe(timings.before.as_secs_f64());
@@ -351,6 +360,7 @@ impl VersionMetrics {
             assembly: of(&self.assembly),
             inference: of(&self.inference),
             split: of(&self.split),
+            predict: of(&self.predict),
             after: of(&self.after),
         }
     }

@@ -68,7 +68,7 @@ pub fn run_all<T: Transform>(folder: impl AsRef<Path>) {
 /// # Errors
 /// As the transform refuses the configuration.
 pub fn describe<T: Transform>(config: &serde_json::Value) -> Result<Described, Error> {
-    Ok(glue::configured::<T>(&config.to_string())?.describe().into())
+    Ok(glue::configured::<T>(&config.to_string(), T::check)?.describe().into())
 }
 
 fn run<T: Transform>(folder: &Path) -> Result<(), String> {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::predictor;
 use super::section::{Problems, Section, shown};
-use super::{CacheOptions, EngineOptions, Manifest, ManifestError, Reuse, Runtime, SandboxOptions, TransformUse};
+use super::{Batching, CacheOptions, EngineOptions, Manifest, ManifestError, Reuse, Runtime, SandboxOptions, TransformUse};
+use crate::ids::PluginRef;
 
 /// Every transform is a sandbox per request.
 const MAX_TRANSFORMS: usize = 8;
@@ -36,7 +38,7 @@ fn top(value: Value, problems: &mut Problems) -> Option<Manifest> {
     let mut top = Section::new("", value, problems)?;
     let runtime = top.parsed("runtime");
     if runtime.is_none() {
-        top.missing("runtime", "`onnx` or `container`");
+        top.missing("runtime", "`onnx`, `predictor` or `container`");
     }
     let transforms = transforms(&mut top);
     let tags = top.take("tags").map(|value| tags(value, top.problems)).unwrap_or_default();
@@ -47,9 +49,14 @@ fn top(value: Value, problems: &mut Problems) -> Option<Manifest> {
     let engine = top.section("engine").map(engine).unwrap_or_default();
     let warmup = super::warmup::read(&mut top);
     let cache = top.section("cache").and_then(cache);
+    if runtime == Some(Runtime::Predictor) {
+        let engine_is_set = engine != EngineOptions::default();
+        predictor::refuse(&mut top, [("batching", batching != Batching::default()), ("engine", engine_is_set), ("warmup", !warmup.is_empty())]);
+    }
+    let predictor = predictor::read(&mut top, runtime);
     let container = container(&mut top, runtime);
     top.finish();
-    Some(Manifest { runtime: runtime?, transforms, tags, git_sha, headers, batching, sandbox, engine, warmup, cache, container })
+    Some(Manifest { runtime: runtime?, transforms, tags, git_sha, headers, batching, sandbox, engine, warmup, cache, predictor, container })
 }
 
 fn transforms(top: &mut Section<'_>) -> Vec<TransformUse> {
@@ -60,9 +67,16 @@ fn transforms(top: &mut Section<'_>) -> Vec<TransformUse> {
 
 fn transform(pointer: String, item: Value, problems: &mut Problems) -> Option<TransformUse> {
     let mut section = Section::new(pointer, item, problems)?;
+    let (plugin, config) = plugin(&mut section, "image@0.1.0");
+    section.finish();
+    Some(TransformUse { plugin: plugin?, config })
+}
+
+/// Which plugin a table names, and its configuration.
+pub(super) fn plugin(section: &mut Section<'_>, such_as: &str) -> (Option<PluginRef>, Map<String, Value>) {
     let plugin = section.parsed("plugin");
     if plugin.is_none() {
-        section.missing("plugin", "a plugin and its version such as `image@0.1.0`");
+        section.missing("plugin", &format!("a plugin and its version such as `{such_as}`"));
     }
     let config = match section.take("config") {
         None => Map::new(),
@@ -72,8 +86,7 @@ fn transform(pointer: String, item: Value, problems: &mut Problems) -> Option<Tr
             Map::new()
         }
     };
-    section.finish();
-    Some(TransformUse { plugin: plugin?, config })
+    (plugin, config)
 }
 
 fn tags(value: Value, problems: &mut Problems) -> BTreeMap<String, String> {
@@ -178,7 +191,7 @@ fn engine(mut section: Section<'_>) -> EngineOptions {
 /// The section's own keys are for who builds the container; here it is only a table or nothing.
 fn container(top: &mut Section<'_>, runtime: Option<Runtime>) -> Option<Value> {
     let value = top.take("container")?;
-    if runtime == Some(Runtime::Onnx) {
+    if matches!(runtime, Some(Runtime::Onnx | Runtime::Predictor)) {
         top.problems.add(&top.at("container"), "only with `runtime = \"container\"`");
         return None;
     }

@@ -101,10 +101,34 @@ fn everything_but_the_runtime_has_a_default() {
         engine: EngineOptions::default(),
         warmup: Vec::new(),
         cache: None,
+        predictor: None,
         container: None,
     };
     assert_eq!(Manifest::from_toml("runtime = 'onnx'").unwrap(), expected);
     assert_eq!(Manifest::from_json(r#"{"runtime": "onnx", "git_sha": null, "engine": null}"#).unwrap(), expected);
+}
+
+const PREDICTOR: &str = r#"
+runtime = "predictor"
+headers = ["accept-language"]
+[predictor]
+plugin = "cascade@0.1.0"
+config = { sure = 0.9 }
+[predictor.grants]
+graphs = { small = "digits-small@1.0.0", big = "digits@2.1.0" }
+load_mb = 16
+"#;
+
+#[test]
+fn a_predictor_and_its_grants() {
+    let manifest = Manifest::from_toml(PREDICTOR).unwrap();
+    let used = manifest.predictor.as_ref().unwrap();
+    assert_eq!((used.plugin.to_string().as_str(), used.config["sure"].as_f64()), ("cascade@0.1.0", Some(0.9)));
+    assert_eq!((used.grants.graphs["big"].to_string().as_str(), used.grants.load_mb), ("digits@2.1.0", 16));
+    assert_eq!(manifest.plugins().map(ToString::to_string).collect::<Vec<_>>(), ["cascade@0.1.0"]);
+    assert_eq!(manifest.graphs().map(ToString::to_string).collect::<Vec<_>>(), ["digits@2.1.0", "digits-small@1.0.0"]);
+    let alone = Manifest::from_toml("runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0' }").unwrap();
+    assert_eq!(alone.predictor.unwrap().grants, Grants::default());
 }
 
 #[test]
@@ -113,7 +137,8 @@ fn what_is_written_reads_back() {
     // Numbers on which a hasty reader of JSON is off by the last digit, or loses that they are not whole.
     let numbers = r#"{"runtime": "onnx", "transforms": [{"plugin": "a@1.0.0", "config": {"n":
         [0.1, 1.0, -0.0, 1e300, 5e-324, 122.416294033786585, 8.7382346520016e-13, 18446744073709551615, -9223372036854775808]}}]}"#;
-    let manifests = [Manifest::from_toml(FULL), Manifest::from_toml(container), Manifest::from_json(numbers)].map(Result::unwrap);
+    let texts = [FULL, container, PREDICTOR].map(Manifest::from_toml);
+    let manifests = texts.into_iter().chain([Manifest::from_json(numbers)]).map(Result::unwrap);
     for manifest in manifests {
         let again = Manifest::from_json(&manifest.to_json()).unwrap();
         assert_eq!(again, manifest);
@@ -153,8 +178,8 @@ fn toml_and_json_are_the_same_manifest() {
 #[test]
 fn one_mistake() {
     let cases = [
-        ("", "/runtime", "missing; expected `onnx` or `container`"),
-        ("runtime = 'tf'", "/runtime", "expected `onnx` or `container`, got `tf`"),
+        ("", "/runtime", "missing; expected `onnx`, `predictor` or `container`"),
+        ("runtime = 'tf'", "/runtime", "expected `onnx`, `predictor` or `container`, got `tf`"),
         ("runtime = 1", "/runtime", "expected text, got `1`"),
         ("runtime = 'onnx'\nruntme = 1", "/runtme", "unknown key; known here are `runtime`, `transforms`"),
         ("runtime = 'onnx'\ntransforms = 1", "/transforms", "expected a list, got `1`"),
@@ -241,6 +266,34 @@ fn one_mistake() {
         ("runtime = 'onnx'\n[cache]", "/cache/ttl_seconds", "missing; expected how long"),
         ("runtime = 'onnx'\n[cache]\nttl_seconds = 0", "/cache/ttl_seconds", "from 1 to 2592000"),
         ("runtime = 'onnx'\n[container]\nkind = 'torch'", "/container", "only with `runtime = \"container\"`"),
+        ("runtime = 'onnx'\n[predictor]\nplugin = 'a@1.0.0'", "/predictor", "only with `runtime = \"predictor\"`"),
+        ("runtime = 'predictor'", "/predictor", "missing; expected a table with the plugin"),
+        ("runtime = 'predictor'\npredictor = {}", "/predictor/plugin", "missing; expected a plugin and its version such as `cascade@0.1.0`"),
+        ("runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0', graphs = {} }", "/predictor/graphs", "unknown key"),
+        ("runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0' }\n[engine]\nthreads = 2", "/engine", "not with `runtime = \"predictor\"`"),
+        ("runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0' }\n[batching]\nmax_batch_size = 2", "/batching", "not with `runtime"),
+        ("runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0' }\n[container]", "/container", "only with `runtime = \"container\"`"),
+        (
+            "runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0', grants = { graphs = ['m@1.0.0'] } }",
+            "/predictor/grants/graphs",
+            "expected a table of versions",
+        ),
+        (
+            "runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0', grants = { graphs = { m = 'm' } } }",
+            "/predictor/grants/graphs/m",
+            "`digits@1.0.0`, got `m`",
+        ),
+        (
+            "runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0', grants = { graphs = { '' = 'm@1.0.0' } } }",
+            "/predictor/grants/graphs/",
+            "expected a name of 1 to 64",
+        ),
+        ("runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0', grants = { load_mb = 257 } }", "/predictor/grants/load_mb", "from 0 to 256"),
+        (
+            "runtime = 'predictor'\npredictor = { plugin = 'a@1.0.0', grants = { http = 1 } }",
+            "/predictor/grants/http",
+            "unknown key; known here are `graphs`, `load_mb`",
+        ),
         ("runtime = 'container'\ncontainer = 1", "/container", "expected a table"),
         ("runtime = 'onnx'\n\n= 1", "", "in line 3"),
         ("{", "", "not valid JSON"),
@@ -330,7 +383,10 @@ fn the_readme_shows_the_keys_and_the_defaults() {
     assert_eq!(manifest.sandbox, SandboxOptions::default());
     assert_eq!(manifest.batching, Batching::default());
     assert_eq!(manifest.engine, EngineOptions { instances: Some(1), threads: Some(1), ..EngineOptions::default() });
-    // All of them: what a manifest can say at all, but for what containers bring.
+    // All of them: what a manifest can say at all, but for what predictors and containers bring.
     let all = serde_json::to_value(&manifest).unwrap();
     assert_eq!(all.as_object().unwrap().len(), 10, "{all}");
+    let predictor = readme.split("```toml\n").find(|block| block.starts_with("runtime = \"predictor\"")).and_then(|block| block.split("```").next());
+    let used = Manifest::from_toml(predictor.unwrap()).unwrap().predictor.unwrap();
+    assert_eq!((used.grants.graphs.len(), used.grants.load_mb), (2, Grants::default().load_mb));
 }

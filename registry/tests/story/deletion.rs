@@ -4,7 +4,7 @@ use bulkhead_registry::*;
 
 use super::support::*;
 
-chapters!(a_plugin_in_use, many_users_of_a_plugin, a_version, the_last_version);
+chapters!(a_plugin_in_use, many_users_of_a_plugin, a_graph_in_use, a_version, the_last_version);
 
 async fn a_plugin_in_use(store: &dyn Store) {
     let image = plugin("image@0.1.0");
@@ -42,6 +42,26 @@ async fn many_users_of_a_plugin(store: &dyn Store) {
     };
     assert_eq!(users.len(), 21);
     assert_eq!((users[19].as_str(), users[20].as_str()), ("m@1.19.0", "and 3 more"));
+}
+
+async fn a_graph_in_use(store: &dyn Store) {
+    store.put_plugin(plugin("cascade@0.1.0")).await.unwrap();
+    put_all(store, &["digits@1.0.0", "digits@2.0.0"]).await;
+    let user = predictor("both@1.0.0", "cascade@0.1.0", "{ small = 'digits@2.0.0', again = 'digits@2.0.0' }");
+    store.put_version(user, PutStage::Staging).await.unwrap();
+    let used = Deleted::InUse(vec!["both@1.0.0".into()]);
+    assert_eq!(store.delete_version(&acme(), &model_ref("digits@2.0.0")).await.unwrap(), used);
+    assert_eq!(store.delete_plugin(&acme(), &plugin_ref("cascade@0.1.0")).await.unwrap(), used);
+    assert_eq!(store.delete_version(&acme(), &model_ref("both@1.0.0")).await.unwrap(), Deleted::Done);
+    assert_eq!(store.delete_version(&acme(), &model_ref("digits@2.0.0")).await.unwrap(), Deleted::Done);
+    assert_eq!(store.delete_plugin(&acme(), &plugin_ref("cascade@0.1.0")).await.unwrap(), Deleted::Done);
+
+    // What another tenant has can't be granted.
+    put_all(store, &["other@1.0.0"]).await;
+    let foreign = VersionRecord { tenant: tenant("globex"), ..predictor("both@1.0.0", "cascade@0.1.0", "{ a = 'other@1.0.0' }") };
+    store.put_plugin(PluginRecord { tenant: tenant("globex"), ..plugin("cascade@0.1.0") }).await.unwrap();
+    let error = store.put_version(foreign, PutStage::Staging).await.unwrap_err();
+    assert!(matches!(&error, StoreError::MissingGraph(missing) if *missing == model_ref("other@1.0.0")), "{error}");
 }
 
 async fn a_version(store: &dyn Store) {

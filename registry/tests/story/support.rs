@@ -93,6 +93,12 @@ pub(crate) fn version(name: &str, manifest: &str) -> VersionRecord {
     }
 }
 
+/// A version that a plugin answers for, which may run these graphs.
+pub(crate) fn predictor(name: &str, plugin: &str, graphs: &str) -> VersionRecord {
+    let manifest = format!("runtime = 'predictor'\npredictor = {{ plugin = '{plugin}', grants = {{ graphs = {graphs} }} }}");
+    VersionRecord { manifest: Manifest::from_toml(&manifest).unwrap(), ..version(name, "") }
+}
+
 pub(crate) async fn put(store: &dyn Store, name: &str, stage: PutStage) -> VersionRecord {
     match store.put_version(version(name, ""), stage).await.unwrap() {
         Put::Created(stored) => stored,

@@ -1,5 +1,5 @@
-//! A wide network of dense layers, whose weights cost more to read than to use: with batching, without, and as a loop over
-//! full batches without any server.
+//! A wide network of dense layers, whose weights cost more to read than to use: with batching, without, as a loop over full
+//! batches without any server, and driven by a component in a sandbox for each request.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const CROWD: usize = 64;
 const COPIES: usize = 3;
 
 pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<()> {
-    if !options.wants(Row::Batching) {
+    if !options.wants(Row::Batching) && !options.wants(Row::Predictor) {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
@@ -45,8 +45,17 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<()> {
             deploy::model(&mut connection, &deploy::Model { name: &name, version: "1.0.0", manifest, artifact: &artifact }).await?;
         }
     }
+    if options.wants(Row::Predictor) {
+        deploy::plugin(&mut connection, options, "cascade").await?;
+        for copy in 0..COPIES {
+            let manifest = cascade(&format!("batched-{copy}"));
+            deploy::model(&mut connection, &deploy::Model { name: &format!("driven-{copy}"), version: "1.0.0", manifest: &manifest, artifact: &[] })
+                .await?;
+        }
+        driven(options, &host, report).await?;
+    }
     let mut full = Loop::load(&path)?;
-    for (connections, batched_requests, alone_requests) in [(1, 30, 30), (CROWD, 640, 128)] {
+    for (connections, batched_requests, alone_requests) in [(1, 30, 30), (CROWD, 640, 128)].into_iter().filter(|_| options.wants(Row::Batching)) {
         progress(&format!("wide dense network, {connections} connections"));
         let mut batched = Side::open(&host, connections, "batched", batched_requests).await?;
         let mut alone = Side::open(&host, connections, "alone", alone_requests).await?;
@@ -77,6 +86,39 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<()> {
         }
     }
     host.stop().await
+}
+
+/// A predictor that asks the same model in each of its requests: a cascade that is always sure.
+fn cascade(model: &str) -> String {
+    format!(
+        "runtime = \"predictor\"\n[predictor]\nplugin = \"cascade@0.1.0\"\nconfig = {{ output = \"y\", sure_from = 0.0 }}\n\
+         [predictor.grants]\ngraphs = {{ small = \"{model}@1.0.0\", big = \"{model}@1.0.0\" }}\n"
+    )
+}
+
+/// The same requests, to the model itself and to a component that drives it.
+async fn driven(options: &Options, host: &Server, report: &mut Report) -> Result<()> {
+    const REQUESTS: usize = 640;
+    progress(&format!("wide dense network, driven by a component, {CROWD} connections"));
+    let mut driven = Side::open(host, CROWD, "driven", REQUESTS).await?;
+    let mut straight = Side::open(host, CROWD, "batched", REQUESTS).await?;
+    for round in 0..options.rounds() {
+        if round % 2 == 0 {
+            driven.round(host, round).await?;
+            straight.round(host, round).await?;
+        } else {
+            straight.round(host, round).await?;
+            driven.round(host, round).await?;
+        }
+    }
+    report.compared.push(Compared {
+        row: format!("{:?}", Row::Predictor),
+        title: format!("wide dense network, `max_batch_size = {BATCH}`, by `compute` from {CROWD} sandboxes"),
+        against: "straight through `/v2`".to_owned(),
+        rate_target: Some(Target::AtLeast(0.85)),
+        ..compared(CROWD, driven, straight)
+    });
+    Ok(())
 }
 
 /// One way to ask for it, and what it gave round by round.

@@ -29,11 +29,11 @@ pub(crate) struct Model<'a> {
     pub(crate) artifact: &'a [u8],
 }
 
-/// Uploads a version of a model.
+/// Uploads a version of a model; a predictor has no artifact.
 pub(crate) async fn model(connection: &mut Connection, model: &Model<'_>) -> Result<()> {
     let mut form = Vec::with_capacity(model.artifact.len() + 1024);
-    for (name, kind, content) in [("manifest", "application/toml", model.manifest.as_bytes()), ("model", "application/octet-stream", model.artifact)]
-    {
+    let parts = [("manifest", "application/toml", model.manifest.as_bytes()), ("model", "application/octet-stream", model.artifact)];
+    for (name, kind, content) in parts.into_iter().filter(|(.., content)| !content.is_empty()) {
         let head = format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\ncontent-type: {kind}\r\n\r\n");
         form.extend_from_slice(head.as_bytes());
         form.extend_from_slice(content);

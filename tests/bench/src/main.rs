@@ -80,6 +80,7 @@ enum Row {
     Binary,
     Json,
     Batching,
+    Predictor,
     Cache,
     Sandbox,
     Upload,
@@ -108,7 +109,14 @@ fn main() -> Result<()> {
     if let Some(Mode::Reference(flags)) = mode {
         return reference::run(&flags);
     }
-    for needed in [&options.bulkhead, &options.plugin("tabular"), &options.plugin("classify"), &options.plugin("image"), &options.demo] {
+    for needed in [
+        &options.bulkhead,
+        &options.plugin("tabular"),
+        &options.plugin("classify"),
+        &options.plugin("image"),
+        &options.plugin("cascade"),
+        &options.demo,
+    ] {
         there(needed)?;
     }
     let mut report = Report::new(machine::describe());

@@ -6,22 +6,23 @@ use crate::payload::Payload;
 use crate::predict::{ANSWER, Slot};
 use crate::tensor::{self, Datatype, Tensor};
 
-/// What a version is given: its tensors, or the body that its outermost transform takes.
+/// What a version is given: its tensors, or the body that its outermost plugin takes.
 ///
 /// # Errors
 /// Where it takes a body, and something else came.
 pub(super) fn payload(slot: &Slot, mut inputs: Vec<Tensor>, content_type: Option<String>) -> Result<Payload, ApiError> {
-    // A transform relies on it; a model by itself checks its inputs.
-    for input in inputs.iter().filter(|_| !slot.transforms().is_empty()) {
+    // A plugin relies on it; a model by itself checks its inputs.
+    let is_plain = slot.transforms().is_empty() && slot.predictor().is_none();
+    for input in inputs.iter().filter(|_| !is_plain) {
         input.check().map_err(|error| ApiError::new(INVALID_INPUT, error.to_string()))?;
     }
-    let Some(does) = face::takes_body(slot) else { return Ok(Payload::Tensors(inputs)) };
+    let Some(accepts) = face::takes_body(slot) else { return Ok(Payload::Tensors(inputs)) };
     let got: Vec<_> = inputs.iter().map(|input| format!("`{}` {} {:?}", input.name, input.datatype, input.shape)).collect();
     let refused = || {
-        let takes = if does.accepts.is_empty() { "application/json".to_owned() } else { does.accepts.join(", ") };
+        let takes = if accepts.is_empty() { "application/json".to_owned() } else { accepts.join(", ") };
         let got = if got.is_empty() { "nothing".to_owned() } else { got.join(", ") };
         let message = format!(
-            "this model takes the body that its outermost transform takes, as one input `{BODY}` of type BYTES and one element ({takes}); got {got}"
+            "this model takes the body that its outermost plugin takes, as one input `{BODY}` of type BYTES and one element ({takes}); got {got}"
         );
         ApiError::new(INVALID_INPUT, message)
     };
@@ -30,7 +31,7 @@ pub(super) fn payload(slot: &Slot, mut inputs: Vec<Tensor>, content_type: Option
         Some([body]) => body.to_vec(),
         _ => return Err(refused()),
     };
-    let content_type = content_type.filter(|kind| kind != "base64").or_else(|| does.accepts.first().cloned());
+    let content_type = content_type.filter(|kind| kind != "base64").or_else(|| accepts.first().cloned());
     match content_type.filter(|kind| !kind.eq_ignore_ascii_case("application/json")) {
         Some(content_type) => Ok(Payload::Blob { content_type, data }),
         None => match String::from_utf8(data) {

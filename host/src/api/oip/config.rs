@@ -4,6 +4,7 @@ use bulkhead_registry::Batching;
 use serde_json::{Map, Value, json};
 
 use super::face::{Face, FacePort, max_batch_size};
+use crate::engine::Model;
 use crate::predict::Slot;
 use crate::tensor::Datatype;
 
@@ -36,15 +37,16 @@ impl<'a> Config<'a> {
     pub(super) fn of(slot: &'a Slot) -> Self {
         let (face, engine) = (Face::of(slot), slot.engine());
         let max_batch_size = max_batch_size(slot);
+        let (backend, file) = if engine.is_some() { ("onnxruntime", "model.onnx") } else { ("bulkhead", "") };
         Self {
             name: slot.model(),
             platform: face.platform,
-            backend: "onnxruntime",
+            backend,
             max_batch_size,
-            instances: engine.instances(),
-            is_on_gpu: engine.is_on_gpu(),
-            file: "model.onnx",
-            batching: (max_batch_size > 0).then(|| engine.batching()),
+            instances: engine.map_or(1, Model::instances),
+            is_on_gpu: engine.is_some_and(Model::is_on_gpu),
+            file,
+            batching: engine.filter(|_| max_batch_size > 0).map(Model::batching),
             is_cached: slot.is_cached(),
             face,
         }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::stats::{rows, runs};
 use crate::api::App;
+use crate::engine::Model;
 use crate::predict::{Slot, State};
 use crate::telemetry::metrics::{Reason, Total, Totals};
 
@@ -15,23 +17,23 @@ const ROWS: [Row; 13] = [
     ("nv_inference_request_failure", "counter", "Number of failed inference requests, by reason", |_, totals| {
         totals.failures.iter().map(|(reason, count)| (name(*reason), whole(*count))).collect()
     }),
-    ("nv_inference_count", "counter", "Number of inferences performed: rows", |slot, _| one(slot.engine().totals().rows())),
-    ("nv_inference_exec_count", "counter", "Number of model executions performed", |slot, _| one(slot.engine().totals().runs())),
+    ("nv_inference_count", "counter", "Number of inferences performed: rows", |slot, totals| one(rows(slot, totals))),
+    ("nv_inference_exec_count", "counter", "Number of model executions performed", |slot, totals| one(runs(slot, totals))),
     ("nv_inference_request_duration_us", "counter", "Cumulative inference request duration in microseconds", |_, totals| {
-        us(&[totals.queue, totals.before, totals.assembly, totals.inference, totals.split, totals.after])
+        us(&[totals.queue, totals.before, totals.assembly, totals.inference, totals.split, totals.predict, totals.after])
     }),
     ("nv_inference_queue_duration_us", "counter", "Cumulative inference queuing duration in microseconds", |_, totals| us(&[totals.queue])),
     ("nv_inference_compute_input_duration_us", "counter", "Cumulative compute input duration in microseconds", |_, totals| {
         us(&[totals.before, totals.assembly])
     }),
     ("nv_inference_compute_infer_duration_us", "counter", "Cumulative compute inference duration in microseconds", |_, totals| {
-        us(&[totals.inference])
+        us(&[totals.inference, totals.predict])
     }),
     ("nv_inference_compute_output_duration_us", "counter", "Cumulative inference compute output duration in microseconds", |_, totals| {
         us(&[totals.after, totals.split])
     }),
     ("nv_inference_pending_request_count", "gauge", "Instantaneous number of pending requests awaiting execution", |slot, _| {
-        vec![("", slot.engine().waiting())]
+        vec![("", slot.engine().map_or(0, Model::waiting))]
     }),
     ("nv_cache_num_hits_per_model", "counter", "Number of cache hits per model", |_, totals| one(totals.cache_hits.count)),
     ("nv_cache_num_misses_per_model", "counter", "Number of cache misses per model", |_, totals| one(totals.cache_misses)),

@@ -1,8 +1,8 @@
 //! What became of a version's requests, by Triton's names.
 
-use crate::engine::BatchTotal;
+use crate::engine::{BatchTotal, Model};
 use crate::predict::Slot;
-use crate::telemetry::metrics::Total;
+use crate::telemetry::metrics::{Total, Totals};
 
 /// How often something happened, and how long it took in all.
 #[derive(Clone, Copy)]
@@ -41,21 +41,21 @@ impl Stats {
         let sum = |count: u64, parts: &[Total]| Duration { count, ns: parts.iter().map(|part| nanos(part.seconds)).sum() };
         let compute_input = sum(totals.inference.count, &[totals.before, totals.assembly]);
         let compute_output = sum(totals.inference.count, &[totals.after, totals.split]);
-        let whole = [totals.queue, totals.before, totals.assembly, totals.inference, totals.split, totals.after];
-        let engine = slot.engine().totals();
+        let whole = [totals.queue, totals.before, totals.assembly, totals.inference, totals.split, totals.predict, totals.after];
+        let engine = slot.engine().map(Model::totals).unwrap_or_default();
         Self {
             name: slot.model().to_string(),
             // Tools that read statistics take versions for whole numbers.
             version: slot.version().strip_suffix(".0.0").unwrap_or(slot.version()).to_owned(),
             last_inference: engine.last_ms,
-            inference_count: engine.rows(),
-            execution_count: engine.runs(),
+            inference_count: rows(slot, &totals),
+            execution_count: runs(slot, &totals),
             inference: [
                 ("success", sum(totals.answered, &whole)),
                 ("fail", sum(totals.failed.count, &[totals.failed])),
                 ("queue", sum(totals.queue.count, &[totals.queue])),
                 ("compute_input", compute_input),
-                ("compute_infer", sum(totals.inference.count, &[totals.inference])),
+                ("compute_infer", sum(totals.inference.count, &[totals.inference, totals.predict])),
                 ("compute_output", compute_output),
                 ("cache_hit", sum(totals.cache_hits.count, &[totals.cache_hits])),
                 ("cache_miss", Duration { count: totals.cache_misses, ns: 0 }),
@@ -63,6 +63,16 @@ impl Stats {
             batches: engine.batches.iter().map(Batch::from).collect(),
         }
     }
+}
+
+/// Rows that the model ran; of a predictor its answers, since the rows are counted with the models that it drives.
+pub(super) fn rows(slot: &Slot, totals: &Totals) -> u64 {
+    slot.engine().map_or(totals.answered, |model| model.totals().rows())
+}
+
+/// Runs of the model; of a predictor its answers.
+pub(super) fn runs(slot: &Slot, totals: &Totals) -> u64 {
+    slot.engine().map_or(totals.answered, |model| model.totals().runs())
 }
 
 impl From<&BatchTotal> for Batch {

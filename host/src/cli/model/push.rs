@@ -23,9 +23,9 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
 
-    /// The model, such as an ONNX file
+    /// The model, such as an ONNX file; a predictor has none
     #[arg(long, value_name = "FILE")]
-    model: PathBuf,
+    model: Option<PathBuf>,
 
     /// Keep even the first version of a model out of production
     #[arg(long, value_enum)]
@@ -43,17 +43,24 @@ pub(crate) enum Stage {
 pub(super) async fn run(args: PushArgs, client: &Client) -> anyhow::Result<()> {
     let manifest = tokio::fs::read(&args.manifest).await.with_context(|| format!("`{}` can't be read", args.manifest.display()))?;
     let manifest = Part::bytes(manifest).file_name("manifest").mime_str(content_type::of_manifest(&args.manifest))?;
-    let Upload { body, len, bar } = Upload::open(&args.model).await?;
-    let model = Part::stream_with_length(body, len).file_name("model").mime_str("application/octet-stream")?;
+    // The manifest first: the host reads it before it decides where the model's bytes go.
+    let mut form = Form::new().part("manifest", manifest);
+    let mut bar = None;
+    if let Some(path) = &args.model {
+        let upload = Upload::open(path).await?;
+        let model = Part::stream_with_length(upload.body, upload.len).file_name("model").mime_str("application/octet-stream")?;
+        form = form.part("model", model);
+        bar = Some(upload.bar);
+    }
 
     let mut url = client.url(&["v1", "models", &args.version.name, "versions", &args.version.version]);
     if let Some(Stage::Staging) = args.stage {
         url.query_pairs_mut().append_pair("stage", "staging");
     }
-    // The manifest first: the host reads it before it decides where the model's bytes go.
-    let form = Form::new().part("manifest", manifest).part("model", model);
     let sent = client.send(client.request(Method::PUT, url).multipart(form)).await;
-    bar.finish_and_clear();
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
     let response = sent?;
     let is_new = response.status() != StatusCode::OK;
     let version: serde_json::Value = response.json().await.unwrap_or_default();
@@ -63,7 +70,7 @@ pub(super) async fn run(args: PushArgs, client: &Client) -> anyhow::Result<()> {
     } else {
         let verb = if is_new { "pushed" } else { "already there:" };
         let text = |field| table::clean(&fields::text(&version, field));
-        out::line(format_args!("{verb} {} ({}, stage {}, {})", args.version, fields::bytes(len), text("stage"), text("state")))?;
+        out::line(format_args!("{verb} {} ({}, stage {}, {})", args.version, fields::size(&version, "size"), text("stage"), text("state")))?;
     }
     anyhow::ensure!(!failed, "{} failed to load: {}", args.version, table::clean(&fields::text(&version, "why")));
     Ok(())

@@ -118,10 +118,10 @@ impl Project {
 impl Package {
     fn plugin(&self) -> Option<Plugin> {
         let target = self.targets.iter().find(|target| target.crate_types.iter().any(|kind| kind == "cdylib"))?;
-        // A library that was given a name of its own is called so; else the crate's name has the hyphens that the
-        // library's lost.
+        // A library that was given a name of its own is called so, with the hyphens that no library's name can have; else
+        // the crate's name is as it was meant.
         let own = target.name.replace('-', "_") != self.name.replace('-', "_");
-        let name = if own { &target.name } else { &self.name }.clone();
+        let name = if own { target.name.replace('_', "-") } else { self.name.clone() };
         Some(Plugin { id: self.id.clone(), package: self.name.clone(), name, version: self.version.clone() })
     }
 }
@@ -150,7 +150,7 @@ mod tests {
                 "targets": [{ "name": library, "crate_types": [kind] }, { "name": "tests", "crate_types": ["bin"] }],
             })
         };
-        let packages = [package("round-up", "round_up", "cdylib"), package("acme-image", "image", "cdylib"), package("help", "help", "lib")];
+        let packages = [package("round-up", "round_up", "cdylib"), package("acme-image", "image_of", "cdylib"), package("help", "help", "lib")];
         serde_json::from_value(json!({ "packages": packages, "target_directory": "/w/target" })).unwrap()
     }
 
@@ -158,7 +158,7 @@ mod tests {
     fn plugins_are_the_crates_that_make_a_cdylib() {
         let project = Project::of(metadata(), Path::new("/w"), true).unwrap();
         let names: Vec<_> = project.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
-        assert_eq!(names, ["round-up", "image"]);
+        assert_eq!(names, ["round-up", "image-of"]);
         let project = Project::of(metadata(), Path::new("/w/acme-image"), false).unwrap();
         assert_eq!(project.plugins.len(), 1);
         assert_eq!((project.plugins[0].package.as_str(), project.plugins[0].version.as_str()), ("acme-image", "0.2.0"));

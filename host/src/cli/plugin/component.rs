@@ -16,10 +16,24 @@ struct World {
     /// The interface that tells it; patch versions of it are compatible.
     interface: &'static str,
     functions: &'static [&'static str],
+    /// What a host gives it beyond what every plugin gets.
+    granted: &'static [(&'static str, &'static str)],
 }
 
-const WORLDS: [World; 1] =
-    [World { name: "transform", interface: "bulkhead:plugin/transformer@0.1.", functions: &["configure", "describe", "before", "after"] }];
+const WORLDS: [World; 2] = [
+    World {
+        name: "transform",
+        interface: "bulkhead:plugin/transformer@0.1.",
+        functions: &["configure", "describe", "before", "after"],
+        granted: &[],
+    },
+    World {
+        name: "predictor",
+        interface: "bulkhead:plugin/prediction@0.1.",
+        functions: &["configure", "describe", "predict"],
+        granted: &[("wasi:nn/", "@0.2.0-rc-2024-10-28")],
+    },
+];
 
 /// What a host gives every plugin; WASI reaches nothing there.
 const GRANTED: [(&str, &str); 7] = [
@@ -91,13 +105,15 @@ fn refusal(known: Option<&World>, functions: &[String], exports: &[String], impo
     let Some(known) = known else {
         let wanted: Vec<_> = WORLDS.iter().map(|world| format!("`{}x` (world `{}`)", world.interface, world.name)).collect();
         let got = if exports.is_empty() { "nothing".to_owned() } else { format!("`{}`", exports.join("`, `")) };
-        return Some(format!("it exports {got}, expected {}: is there a `bulkhead_sdk::transform!(…)`?", wanted.join(" or ")));
+        return Some(format!("it exports {got}, expected {}: is there a `bulkhead_sdk::transform!(…)` or `predictor!(…)`?", wanted.join(" or ")));
     };
     if let Some(missing) = known.functions.iter().find(|wanted| !functions.iter().any(|function| function == *wanted)) {
         return Some(format!("its world `{}` lacks `{missing}`: build it with the SDK of this version", known.name));
     }
-    let denied = imports.iter().find(|import| !GRANTED.iter().any(|(start, version)| import.starts_with(start) && import.contains(version)))?;
-    Some(format!("it imports `{denied}`, which can't be granted"))
+    let granted =
+        |import: &&String| GRANTED.iter().chain(known.granted).any(|(start, version)| import.starts_with(start) && import.contains(version));
+    let denied = imports.iter().find(|import| !granted(import))?;
+    Some(format!("it imports `{denied}`, which can't be granted to a {}", known.name))
 }
 
 /// The version that a component is marked with.
@@ -167,10 +183,20 @@ mod tests {
         let transformer = "bulkhead:plugin/transformer@0.1.0";
         assert_eq!(refused(&[transformer], &["bulkhead:plugin/log@0.1.0", "wasi:cli/stderr@0.2.6"]), None);
         let message = refused(&[transformer], &["wasi:http/outgoing-handler@0.2.6"]).unwrap();
-        assert_eq!(message, "it imports `wasi:http/outgoing-handler@0.2.6`, which can't be granted");
+        assert_eq!(message, "it imports `wasi:http/outgoing-handler@0.2.6`, which can't be granted to a transform");
+        let nn = "wasi:nn/graph@0.2.0-rc-2024-10-28";
+        assert_eq!(refused(&[transformer], &[nn]).unwrap(), format!("it imports `{nn}`, which can't be granted to a transform"));
+        let predictor = |imports: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+            refusal(Some(&WORLDS[1]), &owned(WORLDS[1].functions), &owned(&["bulkhead:plugin/prediction@0.1.0"]), &owned(imports))
+        };
+        assert_eq!(predictor(&[nn, "bulkhead:plugin/log@0.1.0"]), None);
+        assert!(predictor(&["wasi:nn/graph@0.2.0-rc-2024-08-19"]).is_some(), "drafts are not compatible");
         let older = refusal(Some(&WORLDS[0]), &["configure".to_owned(), "describe".to_owned()], &[], &[]).unwrap();
         assert_eq!(older, "its world `transform` lacks `before`: build it with the SDK of this version");
-        assert!(refused(&[], &[]).unwrap().starts_with("it exports nothing, expected `bulkhead:plugin/transformer@0.1.x`"));
+        assert!(refused(&[], &[]).unwrap().starts_with(
+            "it exports nothing, expected `bulkhead:plugin/transformer@0.1.x` (world `transform`) or `bulkhead:plugin/prediction@0.1.x`"
+        ));
     }
 
     #[test]

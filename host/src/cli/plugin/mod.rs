@@ -6,8 +6,11 @@ mod check;
 mod component;
 mod new;
 mod push;
+mod run;
 mod sdk;
 pub(super) mod toolchain;
+
+use std::process::ExitCode;
 
 use clap::Subcommand;
 use reqwest::Method;
@@ -27,6 +30,8 @@ pub(crate) enum PluginCommand {
     Build(build::BuildArgs),
     /// Say what a component exports and imports, and whether a host would take it
     Check(check::CheckArgs),
+    /// Run a program that uses `wasi:nn`, without a host
+    Run(run::RunArgs),
     /// Upload a component
     Push(push::PushArgs),
     /// List the host's plugins
@@ -38,15 +43,17 @@ pub(crate) enum PluginCommand {
     },
 }
 
-pub(super) async fn run(command: PluginCommand, options: &ClientOptions) -> anyhow::Result<()> {
+pub(super) async fn run(command: PluginCommand, options: &ClientOptions) -> anyhow::Result<ExitCode> {
     match command {
-        PluginCommand::New(args) => new::run(&args),
-        PluginCommand::Build(args) => build::run(args).await,
-        PluginCommand::Check(args) => check::run(&args),
-        PluginCommand::Push(args) => push::run(args, &Client::new(options)?).await,
-        PluginCommand::List(format) => list(&Client::new(options)?, format).await,
-        PluginCommand::Delete { version } => delete(&Client::new(options)?, &version).await,
+        PluginCommand::New(args) => new::run(&args)?,
+        PluginCommand::Build(args) => build::run(args).await?,
+        PluginCommand::Check(args) => check::run(&args)?,
+        PluginCommand::Run(args) => return run::run(args).await,
+        PluginCommand::Push(args) => push::run(args, &Client::new(options)?).await?,
+        PluginCommand::List(format) => list(&Client::new(options)?, format).await?,
+        PluginCommand::Delete { version } => delete(&Client::new(options)?, &version).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn list(client: &Client, format: Format) -> anyhow::Result<()> {

@@ -3,19 +3,59 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::sdk;
 use crate::cli::failure::Failure;
 use crate::cli::out;
 
-/// Names end in `.in`, lest cargo, git or an editor take the templates for what they become.
-const FILES: [(&str, &str); 4] = [
-    ("Cargo.toml", include_str!("../../../templates/plugin/Cargo.toml.in")),
-    ("README.md", include_str!("../../../templates/plugin/README.md.in")),
-    (".gitignore", include_str!("../../../templates/plugin/gitignore.in")),
-    ("src/lib.rs", include_str!("../../../templates/plugin/lib.rs.in")),
-];
+/// A file to write, and its template. Templates' names end in `.in`, lest cargo, git or an editor take them for what they
+/// become.
+type File = (&'static str, &'static str);
+
+/// The same in each world.
+const COMMON: [File; 2] =
+    [("Cargo.toml", include_str!("../../../templates/plugin/Cargo.toml.in")), (".gitignore", include_str!("../../../templates/plugin/gitignore.in"))];
+
+/// What a new plugin is.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum World {
+    /// Goes around a model
+    #[default]
+    Transform,
+    /// Answers with models that it runs itself
+    Predictor,
+}
+
+impl World {
+    fn files(self) -> [File; 2] {
+        match self {
+            Self::Transform => [
+                ("README.md", include_str!("../../../templates/plugin/README.md.in")),
+                ("src/lib.rs", include_str!("../../../templates/plugin/lib.rs.in")),
+            ],
+            Self::Predictor => [
+                ("README.md", include_str!("../../../templates/predictor/README.md.in")),
+                ("src/lib.rs", include_str!("../../../templates/predictor/lib.rs.in")),
+            ],
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Predictor => "predictor",
+        }
+    }
+
+    /// What the template does.
+    fn summary(self) -> &'static str {
+        match self {
+            Self::Transform => "Rounds the numbers in JSON answers",
+            Self::Predictor => "Answers with the mean of what two models say",
+        }
+    }
+}
 
 /// What a host takes as a name.
 const NAME_CHARS: usize = 64;
@@ -36,6 +76,10 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 
+    /// What it is
+    #[arg(long, value_enum, default_value_t)]
+    world: World,
+
     /// Use the SDK of a checkout in place of a copy
     #[arg(long, value_name = "PATH")]
     sdk: Option<PathBuf>,
@@ -44,7 +88,8 @@ pub(crate) struct NewArgs {
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<()> {
     let folder = make(args)?;
     let shown = folder.display();
-    out::line(format_args!("made {shown}: a plugin that rounds the numbers in JSON answers"))?;
+    let summary = args.world.summary();
+    out::line(format_args!("made {shown}: a {}. It {}{}", args.world.name(), summary[..1].to_lowercase(), &summary[1..]))?;
     let commands = ["cargo test", "bulkhead plugin build", &format!("bulkhead plugin push target/plugins/{}.wasm", args.name)];
     out::note(format_args!("\nnext:\n  cd {shown}\n  {}", commands.join("\n  ")));
     Ok(())
@@ -63,8 +108,8 @@ fn make(args: &NewArgs) -> anyhow::Result<PathBuf> {
         Some(path) => checkout(path)?,
         None => "bulkhead/sdk-guest".to_owned(),
     };
-    for (path, template) in FILES {
-        let text = template.replace("{{name}}", &args.name).replace("{{sdk}}", &sdk);
+    for (path, template) in COMMON.into_iter().chain(args.world.files()) {
+        let text = template.replace("{{name}}", &args.name).replace("{{sdk}}", &sdk).replace("{{description}}", args.world.summary());
         write(&folder.join(path), &text)?;
     }
     if args.sdk.is_none() {
@@ -126,7 +171,7 @@ mod tests {
     #[test]
     fn a_plugin_is_made_once() {
         let root = tempfile::tempdir().unwrap();
-        let args = |sdk| NewArgs { name: "round-up".to_owned(), dir: Some(root.path().join("p")), sdk };
+        let args = |sdk| NewArgs { name: "round-up".to_owned(), dir: Some(root.path().join("p")), world: World::Transform, sdk };
         make(&args(None)).unwrap();
         let read = |path: &str| std::fs::read_to_string(root.path().join("p").join(path)).unwrap();
         let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
@@ -134,6 +179,7 @@ mod tests {
         assert_eq!(manifest["dependencies"]["bulkhead-sdk"]["path"].as_str(), Some("bulkhead/sdk-guest"));
         assert!(read("bulkhead/sdk-guest/Cargo.toml").contains("bulkhead-sdk"));
         assert!(read("bulkhead/wit/transform.wit").contains("world transform"));
+        assert!(read("bulkhead/wit/deps/nn/nn.wit").contains("package wasi:nn@"));
         for path in ["README.md", ".gitignore", "src/lib.rs", "Cargo.toml"] {
             assert!(!read(path).contains("{{"), "{path}");
         }
@@ -144,10 +190,10 @@ mod tests {
     #[test]
     fn a_checkout_may_lend_its_sdk() {
         let root = tempfile::tempdir().unwrap();
-        make(&NewArgs { name: "copy".to_owned(), dir: Some(root.path().join("copy")), sdk: None }).unwrap();
+        make(&NewArgs { name: "copy".to_owned(), dir: Some(root.path().join("copy")), world: World::Predictor, sdk: None }).unwrap();
         let sdk = Some(root.path().join("copy/bulkhead"));
         let folder = root.path().join("p");
-        make(&NewArgs { name: "p".to_owned(), dir: Some(folder.clone()), sdk }).unwrap();
+        make(&NewArgs { name: "p".to_owned(), dir: Some(folder.clone()), world: World::Predictor, sdk }).unwrap();
         assert!(!folder.join("bulkhead").exists());
         let error = checkout(root.path()).unwrap_err().to_string();
         assert!(error.starts_with("no `bulkhead-sdk` in"), "{error}");

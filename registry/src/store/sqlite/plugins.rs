@@ -1,13 +1,10 @@
 //! Plugins: put once, never changed, deleted only when no version names them.
 
-use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{Executor, Row as _};
+use sqlx::Executor;
+use sqlx::sqlite::Sqlite;
 
 use super::rows::{self, after, paged, rows_of, signed};
 use super::{Deleted, Page, Paged, PluginName, PluginRecord, PluginRef, Put, SqliteStore, StoreError, TenantId};
-
-/// How many versions a refused deletion names before it only counts. Arbitrary: enough to start with.
-const NAMED_USERS: usize = 20;
 
 pub(super) async fn put(store: &SqliteStore, record: PluginRecord) -> Result<Put<PluginRecord>, StoreError> {
     let mut tx = store.write().await?;
@@ -94,7 +91,7 @@ pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, plugin: &Plug
     .fetch_all(&mut *tx)
     .await?;
     if !users.is_empty() {
-        return Ok(Deleted::InUse(named(&users)?));
+        return Ok(Deleted::InUse(rows::users(&users)?));
     }
     let deleted = sqlx::query("DELETE FROM plugins WHERE tenant = $1 AND name = $2 AND version = $3")
         .bind(tenant.as_str())
@@ -104,15 +101,4 @@ pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, plugin: &Plug
         .await?;
     tx.commit().await?;
     Ok(if deleted.rows_affected() == 0 { Deleted::NotFound } else { Deleted::Done })
-}
-
-fn named(users: &[SqliteRow]) -> Result<Vec<String>, StoreError> {
-    let name = |row: &SqliteRow| -> Result<String, StoreError> {
-        Ok(format!("{}@{}", row.try_get::<&str, _>("model")?, row.try_get::<&str, _>("version")?))
-    };
-    let mut names = users.iter().take(NAMED_USERS).map(name).collect::<Result<Vec<_>, _>>()?;
-    if let more @ 1.. = users.len() - names.len() {
-        names.push(format!("and {more} more"));
-    }
-    Ok(names)
 }

@@ -24,6 +24,21 @@ pub(super) fn plugin(row: &SqliteRow) -> Result<PluginRecord, StoreError> {
     })
 }
 
+/// How many versions a refused deletion names before it only counts. Arbitrary: enough to start with.
+const NAMED_USERS: usize = 20;
+
+/// The versions that use what is to be deleted, from rows with `model` and `version`.
+pub(super) fn users(users: &[SqliteRow]) -> Result<Vec<String>, StoreError> {
+    let name = |row: &SqliteRow| -> Result<String, StoreError> {
+        Ok(format!("{}@{}", row.try_get::<&str, _>("model")?, row.try_get::<&str, _>("version")?))
+    };
+    let mut names = users.iter().take(NAMED_USERS).map(name).collect::<Result<Vec<_>, _>>()?;
+    if let more @ 1.. = users.len() - names.len() {
+        names.push(format!("and {more} more"));
+    }
+    Ok(names)
+}
+
 pub(super) fn version(row: &SqliteRow) -> Result<VersionRecord, StoreError> {
     let manifest = Manifest::from_json(row.try_get("manifest")?).map_err(|error| corrupt("manifest", error))?;
     Ok(VersionRecord {

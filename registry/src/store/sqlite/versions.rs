@@ -17,9 +17,14 @@ pub(super) async fn put(store: &SqliteStore, mut record: VersionRecord, stage: P
         let same = stored.digest == record.digest && stored.manifest == record.manifest;
         return Ok(if same { Put::Same(stored) } else { Put::Conflict(stored) });
     }
-    for used in &record.manifest.transforms {
-        if plugins::get(&mut *tx, &record.tenant, &used.plugin).await?.is_none() {
-            return Err(StoreError::MissingPlugin(used.plugin.clone()));
+    for plugin in record.manifest.plugins() {
+        if plugins::get(&mut *tx, &record.tenant, plugin).await?.is_none() {
+            return Err(StoreError::MissingPlugin(plugin.clone()));
+        }
+    }
+    for graph in record.manifest.graphs() {
+        if get(&mut *tx, &record.tenant, graph).await?.is_none() {
+            return Err(StoreError::MissingGraph(graph.clone()));
         }
     }
     let new_model = sqlx::query("INSERT INTO models (tenant, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
@@ -70,7 +75,7 @@ async fn insert(tx: &mut SqliteConnection, record: &VersionRecord) -> Result<(),
             .execute(&mut *tx)
             .await?;
     }
-    for used in &manifest.transforms {
+    for plugin in manifest.plugins() {
         sqlx::query(
             "INSERT INTO version_plugins (tenant, model, version, plugin, plugin_version)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -78,8 +83,21 @@ async fn insert(tx: &mut SqliteConnection, record: &VersionRecord) -> Result<(),
         .bind(tenant.as_str())
         .bind(model.name.as_str())
         .bind(model.version.as_str())
-        .bind(used.plugin.name.as_str())
-        .bind(used.plugin.version.as_str())
+        .bind(plugin.name.as_str())
+        .bind(plugin.version.as_str())
+        .execute(&mut *tx)
+        .await?;
+    }
+    for graph in manifest.graphs() {
+        sqlx::query(
+            "INSERT INTO version_graphs (tenant, model, version, graph, graph_version)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(model.name.as_str())
+        .bind(model.version.as_str())
+        .bind(graph.name.as_str())
+        .bind(graph.version.as_str())
         .execute(&mut *tx)
         .await?;
     }
@@ -201,7 +219,19 @@ pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, model: &Model
     if rows::parsed::<Stage>(&row, "stage")? == Stage::Production {
         return Ok(Deleted::InUse(vec![format!("{model} is in production")]));
     }
-    // Its tags, its claims on plugins and its places on the production stack go with it (`ON DELETE CASCADE`).
+    let users = sqlx::query(
+        "SELECT u.model, u.version FROM version_graphs u JOIN versions v USING (tenant, model, version)
+         WHERE u.tenant = $1 AND u.graph = $2 AND u.graph_version = $3 ORDER BY u.model, v.version_key",
+    )
+    .bind(tenant.as_str())
+    .bind(model.name.as_str())
+    .bind(model.version.as_str())
+    .fetch_all(&mut *tx)
+    .await?;
+    if !users.is_empty() {
+        return Ok(Deleted::InUse(rows::users(&users)?));
+    }
+    // Its tags, its claims on plugins and graphs and its places on the production stack go with it (`ON DELETE CASCADE`).
     sqlx::query("DELETE FROM versions WHERE tenant = $1 AND model = $2 AND version = $3")
         .bind(tenant.as_str())
         .bind(model.name.as_str())

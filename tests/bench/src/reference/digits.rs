@@ -44,7 +44,7 @@ impl Digits {
         IMAGE.with_borrow_mut(|image| {
             let image = match image {
                 Some(image) => image,
-                None => image.insert(glue::configured::<Image>(&self.config).map_err(|error| anyhow!("{error}"))?),
+                None => image.insert(glue::configured(&self.config, Image::check).map_err(|error| anyhow!("{error}"))?),
             };
             let blob = Blob { content_type: "image/jpeg".to_owned(), data: body.into() };
             match image.before(Payload::Blob(blob)) {

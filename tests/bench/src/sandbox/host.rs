@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
-use bulkhead::sandbox::{AdmissionLimits, Limits, RequestInfo, SandboxOptions, Sandboxes, Transform, TransformOptions};
+use bulkhead::sandbox::{AdmissionLimits, Limits, Places, RequestInfo, SandboxOptions, Sandboxes, Transform, UseOptions};
 use bulkhead::tensor::{Datatype, Tensor};
 use bulkhead_registry::Digest;
 use prometheus::IntCounter;
@@ -37,7 +37,7 @@ impl Loop {
         let sandboxes = Sandboxes::start(options, IntCounter::new("dropped", "Log lines that were dropped")?)?;
         let digest = Digest::of(&component);
         let plugin = sandboxes.admit("bench", &format!("{}@0.1.0", trial.plugin), &digest, component.clone()).await?;
-        let options = TransformOptions { config: trial.config.to_owned(), limits: LIMITS, warm: false };
+        let options = UseOptions { config: trial.config.to_owned(), limits: LIMITS, warm: false };
         let transform = sandboxes.transform(&plugin, options, std::future::ready(Ok(component))).await?;
         while !transform.is_configured_ahead() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -54,7 +54,7 @@ impl Loop {
                 headers: Vec::new(),
                 deadline: Deadline::after(Duration::from_secs(60)),
             };
-            let places = Transform::places(std::slice::from_ref(&self.transform), request.deadline).await?.context("no places")?;
+            let places = Places::take(std::slice::from_ref(&self.transform), None, request.deadline).await?.context("no places")?;
             match self.call {
                 Call::Before(record) => {
                     drop(self.transform.before(&request, &places, Payload::Json(record.to_owned())).await?);

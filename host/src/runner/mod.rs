@@ -1,15 +1,24 @@
-//! Whatever answers for one version of a model: the engine in this process; later, components and containers.
+//! Whatever runs tensors through one version of a model: the engine in this process; later, containers.
 
+mod signature;
+
+use std::ops::AddAssign;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use signature::{Port, Signature, SignatureDocument};
+
 use crate::clock::Deadline;
 use crate::tensor::Tensor;
 
-/// Answers for one version.
+/// Runs one version.
 #[async_trait]
 pub trait Runner: Send + Sync {
+    /// What it takes and gives.
+    fn signature(&self) -> &Signature;
+
     /// Runs checked or unchecked tensors through the version; the order of `inputs` is free.
     ///
     /// # Errors
@@ -36,11 +45,28 @@ impl Terms {
     }
 }
 
+/// Makes runners of models that come as bytes.
+#[async_trait]
+pub trait Load: Send + Sync {
+    /// Loads a model, on the CPU; it lives as long as what this gives.
+    ///
+    /// # Errors
+    /// The runtime's own message.
+    async fn load(&self, model: Vec<u8>) -> Result<Arc<dyn Runner>, String>;
+}
+
 /// What a run gave, and where its time went.
 #[derive(Debug)]
 pub struct Ran {
     /// In the model's order.
     pub outputs: Vec<Tensor>,
+    /// Where its time went.
+    pub times: RunTimes,
+}
+
+/// Where the time of a run, or of several, went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunTimes {
     /// From the hand-over to the start of the run, or of the batch that it is part of.
     pub queue: Duration,
     /// Making one batch of several requests.
@@ -49,6 +75,15 @@ pub struct Ran {
     pub inference: Duration,
     /// Taking the batch apart.
     pub split: Duration,
+}
+
+impl AddAssign for RunTimes {
+    fn add_assign(&mut self, other: Self) {
+        self.queue += other.queue;
+        self.assembly += other.assembly;
+        self.inference += other.inference;
+        self.split += other.split;
+    }
 }
 
 /// Why a run gave nothing.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::runner::RunError;
+use super::RunError;
 use crate::tensor::{Datatype, Tensor};
 
 /// What a model takes and gives.

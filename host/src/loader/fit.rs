@@ -1,0 +1,51 @@
+//! Whether what plugins say of tensors fits what models say.
+
+use super::LoaderError;
+use crate::runner::Port;
+use crate::sandbox::{TensorSignature, Transform};
+
+/// Compares what the transforms make and read with what is inside them, where that takes or gives tensors.
+pub(super) fn transforms(transforms: &[Transform], takes: Option<&[Port]>, gives: Option<&[Port]>) -> Result<(), LoaderError> {
+    let into = transforms.iter().rfind(|transform| transform.description().before);
+    if let (Some(transform), Some(inputs)) = (into.filter(|transform| !transform.description().produces.is_empty()), takes) {
+        let (plugin, produces) = (format!("`{}`", transform.plugin()), &transform.description().produces);
+        for made in produces {
+            check(&plugin, "makes", made, "the model takes", inputs)?;
+        }
+        if let Some(missing) = inputs.iter().find(|port| !port.optional && produces.iter().all(|made| made.name != port.name)) {
+            return Err(LoaderError::Mismatch(format!(
+                "the model takes an input `{}`, which {plugin} does not make: it makes {}",
+                missing.name,
+                produces.iter().map(shown).collect::<Vec<_>>().join(", ")
+            )));
+        }
+    }
+    let out = transforms.iter().rfind(|transform| transform.description().after);
+    if let (Some(transform), Some(outputs)) = (out, gives) {
+        for read in &transform.description().consumes {
+            check(&format!("`{}`", transform.plugin()), "reads", read, "the model gives", outputs)?;
+        }
+    }
+    Ok(())
+}
+
+/// Compares one tensor with the ports of a model.
+pub(super) fn check(who: &str, verb: &str, tensor: &TensorSignature, model_verb: &str, ports: &[Port]) -> Result<(), LoaderError> {
+    let port = ports.iter().find(|port| port.name == tensor.name);
+    if port.is_some_and(|port| port.is_compatible(tensor.datatype, &tensor.shape)) {
+        return Ok(());
+    }
+    let ports: Vec<_> =
+        ports.iter().map(|port| format!("`{}` {} {:?}", port.name, port.datatype, port.shape.as_deref().unwrap_or_default())).collect();
+    let ports = if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") };
+    Err(LoaderError::Mismatch(format!("{who} {verb} {}, and {model_verb} {ports}", shown(tensor))))
+}
+
+/// What a plugin says that it takes or gives, as others see it.
+pub(super) fn port(tensor: &TensorSignature) -> Port {
+    Port { name: tensor.name.clone(), datatype: tensor.datatype, shape: Some(tensor.shape.clone()), optional: false, symbols: Vec::new() }
+}
+
+fn shown(tensor: &TensorSignature) -> String {
+    format!("`{}` {} {:?}", tensor.name, tensor.datatype, tensor.shape)
+}

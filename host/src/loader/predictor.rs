@@ -1,0 +1,121 @@
+//! A predictor: its component configured, its graphs granted, and both fitted together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bulkhead_registry::{Digest, Manifest, ModelRef, PredictorUse, Runtime, TenantId, VersionRecord};
+
+use super::fit;
+use super::{Loader, LoaderError};
+use crate::engine::{Brought, Model};
+use crate::predict::Driver;
+use crate::runner::{Port, Runner, Signature};
+use crate::sandbox::{Grants, LoadGrant, Ports, PredictorDescription};
+
+/// A model that a predictor may run.
+pub(super) struct Granted {
+    pub(super) model: Arc<Model>,
+    /// Of the model's artifact.
+    pub(super) artifact: Digest,
+}
+
+impl Loader {
+    /// The component and what it may run, by the names of the manifest.
+    pub(super) async fn driver(
+        &self,
+        tenant: &TenantId,
+        model: &ModelRef,
+        manifest: &Manifest,
+        used: &PredictorUse,
+    ) -> Result<(Driver, BTreeMap<String, Granted>), LoaderError> {
+        let plugin = self.plugin(tenant, &used.plugin).await?;
+        let mut granted = BTreeMap::new();
+        for (name, graph) in &used.grants.graphs {
+            granted.insert(name.clone(), self.graph(tenant, name, graph).await?);
+        }
+        let options = Self::options(manifest, &used.config);
+        let load = (used.grants.load_mb > 0).then(|| LoadGrant {
+            max_bytes: (used.grants.load_mb as usize) << 20,
+            loader: Arc::new(Brought {
+                engine: Arc::clone(&self.0.engine),
+                metrics: self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
+            }),
+        });
+        let mut signature = Signature::default();
+        let grants = async |description: &PredictorDescription| {
+            signature = fitted(description, &granted)?;
+            let graphs = granted.iter().map(|(name, granted)| (name.clone(), Arc::clone(&granted.model) as Arc<dyn Runner>)).collect();
+            Ok(Grants { graphs, load })
+        };
+        let predictor = self.0.sandboxes.predictor(&plugin, options, self.component(&plugin), grants).await.map_err(|error| match error {
+            GrantError::Plugin(source) => LoaderError::Config { at: "/predictor".to_owned(), plugin: used.plugin.clone(), source },
+            GrantError::Other(error) => error,
+        })?;
+        let models = granted.values().map(|granted| Arc::clone(&granted.model)).collect();
+        Ok((Driver { predictor, signature, models }, granted))
+    }
+
+    /// A model that the manifest grants.
+    async fn graph(&self, tenant: &TenantId, name: &str, graph: &ModelRef) -> Result<Granted, LoaderError> {
+        let failed = |why: String| LoaderError::Graph { name: name.to_owned(), graph: graph.clone(), why };
+        let record: VersionRecord = self.store().version(tenant, graph).await?.ok_or_else(|| LoaderError::MissingGraph(graph.clone()))?;
+        if record.manifest.runtime != Runtime::Onnx {
+            return Err(failed(format!("its runtime is `{}`, and only models of the runtime `onnx` can be granted", record.manifest.runtime)));
+        }
+        let model = self.model(tenant, graph, &record.manifest, &record.digest).await.map_err(|error| failed(error.to_string()))?;
+        Ok(Granted { model, artifact: record.digest })
+    }
+}
+
+/// Why a predictor can't be had.
+enum GrantError {
+    Plugin(crate::sandbox::SandboxError),
+    Other(LoaderError),
+}
+
+impl From<crate::sandbox::SandboxError> for GrantError {
+    fn from(error: crate::sandbox::SandboxError) -> Self {
+        Self::Plugin(error)
+    }
+}
+
+impl From<LoaderError> for GrantError {
+    fn from(error: LoaderError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Compares what a predictor says that it does with its graphs with the models that it was granted; gives what it takes
+/// and gives itself.
+fn fitted(description: &PredictorDescription, granted: &BTreeMap<String, Granted>) -> Result<Signature, LoaderError> {
+    let find = |name: &str| {
+        granted.get(name).map(|granted| granted.model.signature()).ok_or_else(|| {
+            let have: Vec<_> = granted.keys().map(|name| format!("`{name}`")).collect();
+            let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+            LoaderError::Mismatch(format!(
+                "the predictor runs a graph `{name}`, and the manifest grants {have}: add `{name} = \"<model>@<version>\"` to `graphs` in `[predictor.grants]`"
+            ))
+        })
+    };
+    for graph in &description.graphs {
+        let signature = find(&graph.name)?;
+        let what = format!("the predictor, to the graph `{}`,", graph.name);
+        for input in &graph.inputs {
+            fit::check(&what, "gives", input, "the model takes", &signature.inputs)?;
+        }
+        for output in &graph.outputs {
+            fit::check(&what, "looks for", output, "the model gives", &signature.outputs)?;
+        }
+    }
+    let ports = |ports: &Ports, of: fn(&Signature) -> &Vec<Port>| -> Result<Vec<Port>, LoaderError> {
+        Ok(match ports {
+            Ports::Body => Vec::new(),
+            Ports::Tensors(tensors) => tensors.iter().map(fit::port).collect(),
+            Ports::Graph(name) => of(find(name)?).clone(),
+        })
+    };
+    Ok(Signature {
+        inputs: ports(&description.takes, |signature| &signature.inputs)?,
+        outputs: ports(&description.gives, |signature| &signature.outputs)?,
+    })
+}

@@ -1,0 +1,147 @@
+//! A sandbox that serves a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::Store;
+
+use super::bindings::bulkhead::plugin::types::PluginError;
+use super::error::SandboxError;
+use super::exports::{self, Exports, Functions};
+use super::imports::log::LogLines;
+use super::places::Places;
+use super::plugin::Compiled;
+use super::pool::Pool;
+use super::store::{self, Ctx, Time};
+use super::usage::Use;
+use crate::clock::{self, Deadline};
+use crate::runner::{RunTimes, Terms};
+
+/// The request as a plugin may know it.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Name of the model.
+    pub model: Arc<str>,
+    /// Version of the model.
+    pub version: Arc<str>,
+    /// Headers that the manifest lets through.
+    pub headers: Vec<(String, String)>,
+    /// When it must be answered.
+    pub deadline: Deadline,
+}
+
+impl RequestInfo {
+    /// What a guest is told of it.
+    pub(super) fn told(&self) -> exports::RequestInfo<'_> {
+        exports::RequestInfo {
+            id: &self.id,
+            model: &self.model,
+            version: &self.version,
+            headers: &self.headers,
+            time_left_us: u64::try_from(self.deadline.left_at(clock::now()).as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A store with its instance.
+pub(super) struct Instance {
+    store: Store<Ctx>,
+    pub(super) compiled: Arc<Compiled>,
+    /// None until the instance is made.
+    functions: Option<Functions>,
+    /// Requests that it has served.
+    pub(super) uses: u32,
+    /// The place on which it is kept once it serves nobody; taken when it is first kept.
+    pub(super) idle: Option<OwnedSemaphorePermit>,
+}
+
+impl Instance {
+    /// Of a fresh store; the rest is made within the guest's time.
+    fn fresh(usage: &Use, request: &RequestInfo) -> Self {
+        let compiled = Arc::clone(usage.compiled());
+        let log = LogLines::new(Arc::clone(&compiled.log), Arc::clone(&request.id));
+        let mut ctx = Ctx::new(usage.options.limits.memory_bytes, log);
+        if let Some(grants) = &usage.grants {
+            ctx = ctx.with_graphs(Arc::clone(grants));
+        }
+        let store = store::new(&compiled.inner, ctx);
+        Self { store, compiled, functions: None, uses: 0, idle: None }
+    }
+
+    fn serve_another(&mut self, request: &RequestInfo) {
+        let ctx = self.store.data_mut();
+        ctx.meter.exhausted = false;
+        ctx.log = LogLines::new(Arc::clone(&self.compiled.log), Arc::clone(&request.id));
+    }
+}
+
+/// A sandbox that serves a request. Dropping it drops the sandbox; so does any error.
+pub(super) struct Running<'a> {
+    usage: &'a Use,
+    instance: Instance,
+    deadline: Deadline,
+    /// Guest time that is left.
+    left: Duration,
+    _places: &'a Places<'a>,
+}
+
+impl<'a> Running<'a> {
+    /// Without anything run yet: in a fresh sandbox, or a warm one where the manifest allows that.
+    pub(super) fn new(usage: &'a Use, request: &RequestInfo, places: &'a Places<'a>) -> Self {
+        let instance = match usage.warm.as_ref().and_then(Pool::take) {
+            Some(mut instance) => {
+                instance.serve_another(request);
+                instance
+            }
+            None => Instance::fresh(usage, request),
+        };
+        Self { usage, instance, deadline: request.deadline, left: usage.options.limits.time, _places: places }
+    }
+
+    /// Lets the guest run models for a request, on these terms.
+    pub(super) fn may_compute(&mut self, terms: Terms) {
+        if let Some(nn) = &mut self.instance.store.data_mut().nn {
+            nn.serve(terms);
+        }
+    }
+
+    /// Where the time of the models that it ran went.
+    pub(super) fn times(&self) -> RunTimes {
+        self.instance.store.data().nn.as_ref().map(|nn| nn.times).unwrap_or_default()
+    }
+
+    /// Calls into the guest, within its time.
+    pub(super) async fn bounded<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<Result<T, PluginError>>,
+    ) -> Result<T, SandboxError> {
+        let started = clock::now();
+        let options = &self.usage.options;
+        let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted: options.limits.time };
+        let Instance { store, compiled, functions, .. } = &mut self.instance;
+        let outcome = store::bounded(store, time, compiled.waits, async |store| {
+            let functions = match functions {
+                Some(functions) => functions,
+                None => match compiled.instantiate(store, &options.config).await? {
+                    Ok(made) => functions.insert(made),
+                    Err(refusal) => return Ok(Err(refusal)),
+                },
+            };
+            call(functions, &compiled.exports, store).await
+        });
+        let outcome = outcome.await;
+        self.left = self.left.saturating_sub(clock::now() - started);
+        Ok(outcome??)
+    }
+
+    /// The request went well: the instance may serve another one where the manifest allows that. One that is merely dropped
+    /// takes its instance along.
+    pub(super) fn finish(self) {
+        if let Some(pool) = &self.usage.warm {
+            pool.give_back(self.instance);
+        }
+    }
+}
