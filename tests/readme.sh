@@ -51,7 +51,18 @@ for block in "$work"/[0-9]*.sh; do
 done
 bash "$rest" >"$work/rest.log" 2>&1 || fail "a command failed"
 grep -q '"label":"7"' "$work/rest.log" || fail "digits did not answer 7"
+grep -q '"found":\[{"box"' "$work/rest.log" || fail "no page was read"
+grep -q '"label":"3"' "$work/rest.log" || fail "the cascade did not answer 3"
 grep -q '"label":"setosa"' "$work/rest.log" || fail "iris did not answer setosa"
 grep -Eq '"score":(0\.[0-9]{1,2}|1(\.0)?)[,}]' "$work/rest.log" || fail "the first plugin did not round the answer"
+# What the README only names: the other kind of plugin.
+export PATH="$PWD/target/release:$PATH"
+(cd "$work" && bulkhead plugin new mean --world predictor && cd mean && cargo test && bulkhead plugin build) >"$work/mean.log" 2>&1 ||
+    fail "a new predictor does not build"
+(cd "$work/mean" && bulkhead plugin push target/plugins/mean.wasm && sed -n '/^runtime/,/^```/{/^```/!p}' README.md >manifest.toml &&
+    bulkhead model push mean@1.0.0 --manifest manifest.toml &&
+    bulkhead predict mean --json '{"inputs":[{"name":"features","datatype":"FP32","shape":[1,4],"data":[5.1,3.5,1.4,0.2]}]}') >>"$work/mean.log" 2>&1 ||
+    fail "a new predictor does not answer"
+grep -q '"name":"probabilities"' "$work/mean.log" || fail "a new predictor answers something else"
 stop
 echo "README: every command ran"

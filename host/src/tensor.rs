@@ -81,6 +81,12 @@ impl Datatype {
         Self::ALL.into_iter().find(|datatype| datatype.name() == name)
     }
 
+    /// Whether its elements are floating-point numbers.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::Fp16 | Self::Bf16 | Self::Fp32 | Self::Fp64)
+    }
+
     /// Bytes of one element; none for `BYTES`, whose elements vary.
     #[must_use]
     pub fn size(self) -> Option<usize> {

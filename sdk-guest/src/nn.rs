@@ -26,8 +26,8 @@ impl Graph {
     ///
     /// # Errors
     /// [`crate::Error::Internal`] where the manifest does not grant it, or the host can't load it.
-    pub fn from_onnx(model: &[u8]) -> Result<Self> {
-        Ok(Self { name: "from bytes".to_owned(), inner: Inner::from_onnx(model)? })
+    pub fn from_onnx(model: impl Into<Vec<u8>>) -> Result<Self> {
+        Ok(Self { name: "from bytes".to_owned(), inner: Inner::from_onnx(model.into())? })
     }
 
     /// Runs the model, by the names of its own inputs; gives all of its outputs. A type that WebAssembly's interface lacks
@@ -62,8 +62,8 @@ mod host {
             graph::load_by_name(name).map(Self).map_err(|error| failed(name, &error))
         }
 
-        pub(super) fn from_onnx(model: &[u8]) -> Result<Self> {
-            let loaded = graph::load(&[model.to_vec()], GraphEncoding::Onnx, ExecutionTarget::Cpu);
+        pub(super) fn from_onnx(model: Vec<u8>) -> Result<Self> {
+            let loaded = graph::load(&[model], GraphEncoding::Onnx, ExecutionTarget::Cpu);
             loaded.map(Self).map_err(|error| failed("from bytes", &error))
         }
 
@@ -150,7 +150,7 @@ pub(crate) mod native {
             granted.map(Self).ok_or_else(|| Error::internal(format!("graph `{name}`: no graph of that name is granted: see `testing::grant`")))
         }
 
-        pub(super) fn from_onnx(_: &[u8]) -> Result<Self> {
+        pub(super) fn from_onnx(_: Vec<u8>) -> Result<Self> {
             Err(Error::internal("there is no host that could load a model: see `testing::grant`"))
         }
 

@@ -101,12 +101,55 @@ async fn whatever_is_wrong_with_tensors_is_an_error_of_wasi_nn() {
         assert_eq!(error["code"], format!("ErrorCode::{code}"), "{answer}");
         assert!(error["message"].as_str().unwrap_or_default().contains(words), "{answer}");
     }
+    // Names and shapes go into messages, which are kept: neither may be long.
+    for (name, rank) in [("n".repeat(4 << 20), 1), ("x".to_owned(), 65)] {
+        let answer = host.predict("p", &compute("any", json!([{ "name": name, "type": "FP32", "shape": vec![1; rank], "bytes": 4 }]))).await.ok();
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("at most 64 dimensions") && message.len() < 1000, "{message}");
+    }
     // Products that overflow, and that would not fit anywhere, where the model takes any shape.
     for shape in [json!([most, most]), json!([most, 1])] {
         let answer = host.predict("p", &compute("any", json!([{ "name": "x", "type": "FP32", "shape": shape, "bytes": 4 }]))).await.ok();
         assert_eq!(answer["error"]["code"], "ErrorCode::InvalidArgument", "{answer}");
     }
     assert_eq!(host.predict("p", &compute("plus", x(&[1.0; 4]))).await.ok()["y"]["data"], json!([2.0, 2.0, 2.0, 2.0]));
+}
+
+#[tokio::test]
+async fn every_type_that_can_be_carried_comes_back_as_what_it_was() {
+    let host = probed(&["carried_types"], &format!("config = {{ like = \"types\" }}\n{}", graphs(&[("types", "carried_types")]))).await;
+    let types = ["BOOL", "UINT8", "UINT32", "UINT64", "INT8", "INT32", "INT64", "FP32", "FP64"];
+    let data = |datatype: &str| match datatype {
+        "BOOL" => json!([true, false]),
+        "UINT64" => json!([u64::MAX, 1]),
+        "INT64" => json!([i64::MIN, 1]),
+        "UINT32" => json!([u32::MAX, 1]),
+        "INT8" => json!([-128, 1]),
+        "FP32" | "FP64" => json!([0.5, -2.0]),
+        _ => json!([200, 1]),
+    };
+    let mut inputs: Vec<Value> = types
+        .iter()
+        .map(|datatype| json!({ "name": format!("in_{}", datatype.to_lowercase()), "datatype": datatype, "shape": [2], "data": data(datatype) }))
+        .collect();
+    for half in ["FP16", "BF16"] {
+        inputs.push(json!({ "name": format!("in_{}", half.to_lowercase()), "datatype": half, "shape": [2], "data": [0.5, -2.0] }));
+    }
+    let answer = host.post_json("/v2/models/p/infer", &json!({ "inputs": inputs })).await.ok();
+    let metadata = host.get("/v2/models/p").await.ok();
+    let outputs = answer["outputs"].as_array().expect("outputs");
+    assert_eq!(outputs.len(), 11);
+    for (output, declared) in outputs.iter().zip(metadata["outputs"].as_array().expect("metadata")) {
+        let datatype = output["datatype"].as_str().expect("a type");
+        assert_eq!(output["name"], format!("out_{}", datatype.to_lowercase()));
+        assert_eq!((&output["name"], &output["datatype"]), (&declared["name"], &declared["datatype"]));
+        let expected = if ["FP16", "BF16"].contains(&datatype) { json!([0.5, -2.0]) } else { data(datatype) };
+        assert_eq!(output["data"], expected, "{datatype}");
+    }
+    // What has no type there can't be granted.
+    host.plain(&["all_types"]).await;
+    let answer = put(&host, "p/versions/2.0.0", &prober(&graphs(&[("types", "all_types")]))).await;
+    answer.error(422, "missing_graph").says("for which `wasi:nn` has none");
 }
 
 #[tokio::test]
@@ -246,8 +289,10 @@ async fn tensors_that_a_predictor_takes_are_checked_before_it_is_asked() {
         (&json!("bulkhead_predictor"), &json!("x"), &json!([-1, 4]))
     );
     let stats = host.get("/v2/models/p/stats").await.ok();
-    assert_eq!(stats["model_stats"][0]["inference_stats"]["success"]["count"], 1);
-    assert_eq!(host.get("/v2/models/p/config").await.status, 200);
+    let stats = &stats["model_stats"][0];
+    assert_eq!((&stats["inference_stats"]["success"]["count"], &stats["inference_count"]), (&json!(1), &json!(1)));
+    let config = host.get("/v2/models/p/config").await.ok();
+    assert_eq!((&config["backend"], &config["max_batch_size"], &config["input"][0]["dims"]), (&json!("bulkhead"), &json!(0), &json!([-1, 4])));
     let openapi = host.get("/openapi.json").await.ok();
     let takes = &openapi["paths"]["/v1/models/p/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(takes["properties"]["inputs"]["items"]["anyOf"][0]["properties"]["name"]["const"], "x", "{takes}");
@@ -272,6 +317,7 @@ async fn models_from_bytes_are_refused_unless_granted_and_bounded_where_they_are
         (load(1, 10, "onnx", "gpu"), "UnsupportedOperation"),
         (load(1, 1000, "onnx", "cpu"), "InvalidEncoding"),
         (load(1, 0, "onnx", "cpu"), "InvalidEncoding"),
+        (json!({ "bring": { "times": 5 } }), "TooLarge"),
     ] {
         let answer = host.predict("p", &wish).await.ok();
         assert_eq!(answer["error"]["code"], format!("ErrorCode::{code}"), "{wish}: {answer}");

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use super::Engine;
 use crate::runner::{Load, Runner};
 use crate::telemetry::metrics::EngineMetrics;
+
+/// Loads at one time, in the whole process: none can be ended. Arbitrary.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Loads models that somebody brings along as bytes.
 pub struct Brought {
@@ -20,7 +24,14 @@ pub struct Brought {
 impl Load for Brought {
     async fn load(&self, model: Vec<u8>) -> Result<Arc<dyn Runner>, String> {
         let (engine, metrics) = (Arc::clone(&self.engine), self.metrics.clone());
-        let loaded = tokio::task::spawn_blocking(move || engine.load_bytes(&model, metrics)).await.map_err(|error| error.to_string())?;
+        // Held until the load is over, though nobody may wait for it any more.
+        let turn = TURNS.acquire().await.map_err(|error| error.to_string())?;
+        let load = move || {
+            let loaded = engine.load_bytes(&model, metrics);
+            drop(turn);
+            loaded
+        };
+        let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?;
         Ok(loaded.map_err(|error| error.to_string())?)
     }
 }

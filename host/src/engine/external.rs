@@ -1,198 +1,216 @@
 //! Refuses models whose parts lie in other files: the runtime would read whatever file of this host they name, another
 //! tenant's model perhaps.
 //!
-//! Of ONNX's messages only what can hold a tensor is read, by the numbers of its fields in `onnx.proto`; elements are
-//! skipped.
-
-use prost::Message;
+//! A walk over the wire format of ONNX's messages, by the numbers of the fields in `onnx.proto` that can hold a tensor. It
+//! allocates nothing, and is no stricter than the runtime's own reader: what has another type on the wire than it should is an
+//! unknown field to both.
 
 use super::backend::BackendError;
 
-#[derive(Message)]
-struct ModelProto {
-    #[prost(message, optional, tag = "7")]
-    graph: Option<GraphProto>,
-    #[prost(message, repeated, tag = "20")]
-    training_info: Vec<TrainingInfoProto>,
-    #[prost(message, repeated, tag = "25")]
-    functions: Vec<FunctionProto>,
+/// Messages within messages; the runtime's reader takes 100.
+const NESTING: usize = 100;
+
+/// Messages that are looked into. Each costs the runtime some hundred bytes, though it may take two in the file. Arbitrary: the
+/// largest honest graphs have some ten thousand nodes.
+const MESSAGES: usize = 2_000_000;
+
+/// Wire types.
+const VARINT: u64 = 0;
+const FIXED_64: u64 = 1;
+const LENGTH: u64 = 2;
+const GROUP: u64 = 3;
+const END_GROUP: u64 = 4;
+const FIXED_32: u64 = 5;
+
+/// Messages that can hold a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Message {
+    Model,
+    TrainingInfo,
+    Function,
+    Graph,
+    Node,
+    Attribute,
+    SparseTensor,
+    Tensor,
 }
 
-#[derive(Message)]
-struct TrainingInfoProto {
-    #[prost(message, optional, tag = "1")]
-    initialization: Option<GraphProto>,
-    #[prost(message, optional, tag = "2")]
-    algorithm: Option<GraphProto>,
-}
-
-#[derive(Message)]
-struct FunctionProto {
-    #[prost(message, repeated, tag = "7")]
-    node: Vec<NodeProto>,
-    #[prost(message, repeated, tag = "11")]
-    attribute_proto: Vec<AttributeProto>,
-}
-
-#[derive(Message)]
-struct GraphProto {
-    #[prost(message, repeated, tag = "1")]
-    node: Vec<NodeProto>,
-    #[prost(message, repeated, tag = "5")]
-    initializer: Vec<TensorProto>,
-    #[prost(message, repeated, tag = "15")]
-    sparse_initializer: Vec<SparseTensorProto>,
-}
-
-#[derive(Message)]
-struct NodeProto {
-    #[prost(message, repeated, tag = "5")]
-    attribute: Vec<AttributeProto>,
-}
-
-#[derive(Message)]
-struct AttributeProto {
-    #[prost(message, optional, tag = "5")]
-    t: Option<TensorProto>,
-    #[prost(message, optional, tag = "6")]
-    g: Option<GraphProto>,
-    #[prost(message, repeated, tag = "10")]
-    tensors: Vec<TensorProto>,
-    #[prost(message, repeated, tag = "11")]
-    graphs: Vec<GraphProto>,
-    #[prost(message, optional, tag = "22")]
-    sparse_tensor: Option<SparseTensorProto>,
-    #[prost(message, repeated, tag = "23")]
-    sparse_tensors: Vec<SparseTensorProto>,
-}
-
-#[derive(Message)]
-struct SparseTensorProto {
-    #[prost(message, optional, tag = "1")]
-    values: Option<TensorProto>,
-    #[prost(message, optional, tag = "2")]
-    indices: Option<TensorProto>,
-}
-
-#[derive(Message)]
-struct TensorProto {
-    /// Text, which need not be UTF-8 for the runtime to take it.
-    #[prost(bytes = "vec", tag = "8")]
-    name: Vec<u8>,
-    #[prost(message, repeated, tag = "13")]
-    external_data: Vec<Entry>,
-    /// 1 stands for a file.
-    #[prost(int32, tag = "14")]
-    data_location: i32,
-}
-
-#[derive(Message)]
-struct Entry {
-    #[prost(bytes = "vec", tag = "1")]
-    key: Vec<u8>,
-}
-
-/// What there is to say against a model's bytes.
-pub(super) enum Objection {
-    /// A tensor lies in another file.
-    Elsewhere(BackendError),
-    /// They can't be read, so that nobody knows where its tensors lie. The runtime may say better what is wrong.
-    Unreadable(BackendError),
-}
-
-impl From<Objection> for BackendError {
-    fn from(objection: Objection) -> Self {
-        match objection {
-            Objection::Elsewhere(error) | Objection::Unreadable(error) => error,
-        }
+impl Message {
+    /// What a field holds, where that matters.
+    fn field(self, number: u64) -> Option<Self> {
+        Some(match (self, number) {
+            (Self::Model, 7) | (Self::TrainingInfo, 1 | 2) | (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Model, 20) => Self::TrainingInfo,
+            (Self::Model, 25) => Self::Function,
+            (Self::Function, 7) | (Self::Graph, 1) => Self::Node,
+            (Self::Function, 11) | (Self::Node, 5) => Self::Attribute,
+            (Self::Graph, 5) | (Self::Attribute, 5 | 10) | (Self::SparseTensor, 1 | 2) => Self::Tensor,
+            (Self::Graph, 15) | (Self::Attribute, 22 | 23) => Self::SparseTensor,
+            _ => return None,
+        })
     }
+}
+
+/// What a walk came to before its end.
+enum Stop {
+    /// A tensor lies elsewhere; its name, where that came first.
+    Elsewhere(String),
+    Malformed(&'static str),
+}
+
+struct Walk {
+    messages: usize,
+    has_graph: bool,
 }
 
 /// Checks a model's bytes.
 ///
 /// # Errors
-/// See [`Objection`].
-pub(super) fn check(model: &[u8]) -> Result<(), Objection> {
-    let unreadable = |why: &str| Objection::Unreadable(BackendError::Refused(format!("expected an ONNX model, got bytes that are none: {why}")));
-    let model = ModelProto::decode(model).map_err(|error| unreadable(&error.to_string()))?;
-    let graph = model.graph.as_ref().ok_or_else(|| unreadable("they hold no graph"))?;
-    let training = model.training_info.iter().flat_map(|info| info.initialization.iter().chain(&info.algorithm));
-    let functions = model.functions.iter();
-    let found = std::iter::once(graph)
-        .chain(training)
-        .find_map(in_graph)
-        .or_else(|| functions.clone().flat_map(|function| &function.node).find_map(in_node))
-        .or_else(|| functions.clone().flat_map(|function| &function.attribute_proto).find_map(in_attribute));
-    match found {
-        None => Ok(()),
-        Some(tensor) => Err(Objection::Elsewhere(BackendError::Refused(format!(
-            "its tensor `{}` lies in another file, which nothing here is read from: save the model as one file (`save_as_external_data=False`)",
-            String::from_utf8_lossy(&tensor.name).chars().take(100).collect::<String>()
-        )))),
+/// Where a tensor of theirs lies elsewhere; or where nobody can know, since they are no ONNX.
+pub(super) fn check(model: &[u8]) -> Result<(), BackendError> {
+    let mut walk = Walk { messages: 0, has_graph: false };
+    let outcome = walk.message(Message::Model, model, NESTING);
+    let why = match outcome {
+        Ok(()) if walk.has_graph => return Ok(()),
+        Ok(()) => "they hold no graph",
+        Err(Stop::Malformed(why)) => why,
+        Err(Stop::Elsewhere(name)) => {
+            return Err(BackendError::Refused(format!(
+                "its tensor `{name}` lies in another file, which nothing here is read from: save the model as one file (`save_as_external_data=False`)"
+            )));
+        }
+    };
+    Err(BackendError::Refused(format!("expected an ONNX model, got bytes that are none: {why}")))
+}
+
+impl Walk {
+    fn message(&mut self, kind: Message, mut bytes: &[u8], nesting: usize) -> Result<(), Stop> {
+        self.messages += 1;
+        if self.messages > MESSAGES {
+            return Err(Stop::Malformed("they hold more parts than a model has"));
+        }
+        let mut name: &[u8] = &[];
+        let mut elsewhere = false;
+        while !bytes.is_empty() {
+            let tag = varint(&mut bytes)?;
+            let number = tag >> 3;
+            match tag & 7 {
+                VARINT => {
+                    let value = varint(&mut bytes)?;
+                    // `data_location`: 1 is a file.
+                    elsewhere |= kind == Message::Tensor && number == 14 && value != 0;
+                }
+                FIXED_64 => drop(take(&mut bytes, 8)?),
+                FIXED_32 => drop(take(&mut bytes, 4)?),
+                LENGTH => {
+                    let length = varint(&mut bytes)?;
+                    let content = take(&mut bytes, usize::try_from(length).unwrap_or(usize::MAX))?;
+                    if kind == Message::Tensor {
+                        match number {
+                            8 => name = content,
+                            // `external_data`.
+                            13 => elsewhere = true,
+                            _ => {}
+                        }
+                    } else if let Some(inner) = kind.field(number) {
+                        self.has_graph |= kind == Message::Model && inner == Message::Graph;
+                        let nesting = nesting.checked_sub(1).ok_or(Stop::Malformed("they are nested too deeply"))?;
+                        self.message(inner, content, nesting)?;
+                    }
+                }
+                GROUP | END_GROUP => return Err(Stop::Malformed("they hold groups, which ONNX has none of")),
+                _ => return Err(Stop::Malformed("they are no protobuf message")),
+            }
+        }
+        if elsewhere {
+            return Err(Stop::Elsewhere(String::from_utf8_lossy(name).chars().take(100).collect()));
+        }
+        Ok(())
     }
 }
 
-fn in_graph(graph: &GraphProto) -> Option<&TensorProto> {
-    let initializer = graph.initializer.iter().find_map(in_tensor);
-    initializer.or_else(|| graph.sparse_initializer.iter().find_map(in_sparse)).or_else(|| graph.node.iter().find_map(in_node))
+fn varint(bytes: &mut &[u8]) -> Result<u64, Stop> {
+    let mut value = 0;
+    for at in 0..10 {
+        let (byte, rest) = bytes.split_first().ok_or(Stop::Malformed("they end too soon"))?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << (7 * at).min(63);
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Stop::Malformed("they are no protobuf message"))
 }
 
-fn in_node(node: &NodeProto) -> Option<&TensorProto> {
-    node.attribute.iter().find_map(in_attribute)
-}
-
-fn in_attribute(attribute: &AttributeProto) -> Option<&TensorProto> {
-    let tensor = attribute.t.iter().chain(&attribute.tensors).find_map(in_tensor);
-    let sparse = || attribute.sparse_tensor.iter().chain(&attribute.sparse_tensors).find_map(in_sparse);
-    tensor.or_else(sparse).or_else(|| attribute.g.iter().chain(&attribute.graphs).find_map(in_graph))
-}
-
-fn in_sparse(tensor: &SparseTensorProto) -> Option<&TensorProto> {
-    tensor.values.iter().chain(&tensor.indices).find_map(in_tensor)
-}
-
-fn in_tensor(tensor: &TensorProto) -> Option<&TensorProto> {
-    (tensor.data_location == 1 || !tensor.external_data.is_empty()).then_some(tensor)
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], Stop> {
+    let (head, rest) = bytes.split_at_checked(length).ok_or(Stop::Malformed("they end too soon"))?;
+    *bytes = rest;
+    Ok(head)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn elsewhere() -> TensorProto {
-        TensorProto { name: b"w\xff".to_vec(), external_data: vec![Entry { key: b"location".to_vec() }], data_location: 1 }
+    /// A field that holds bytes.
+    fn field(number: u64, content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for mut value in [number << 3 | LENGTH, content.len() as u64] {
+            while value > 0x7f {
+                out.push(value as u8 | 0x80);
+                value >>= 7;
+            }
+            out.push(value as u8);
+        }
+        out.extend_from_slice(content);
+        out
     }
 
-    fn graph(node: Vec<NodeProto>, initializer: Vec<TensorProto>) -> GraphProto {
-        GraphProto { node, initializer, sparse_initializer: Vec::new() }
+    fn tensor(rest: &[u8]) -> Vec<u8> {
+        [field(8, b"w\xff"), rest.to_vec()].concat()
     }
 
-    fn model(graph: GraphProto) -> Vec<u8> {
-        ModelProto { graph: Some(graph), training_info: Vec::new(), functions: Vec::new() }.encode_to_vec()
+    fn refused(model: &[u8]) -> String {
+        check(model).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
     fn a_tensor_elsewhere_is_found_wherever_it_hides() {
-        let nested = |attribute| model(graph(vec![NodeProto { attribute: vec![attribute] }], Vec::new()));
-        let inside = |g| AttributeProto { g: Some(g), ..AttributeProto::default() };
-        let sparse = SparseTensorProto { values: None, indices: Some(elsewhere()) };
-        for hiding in [
-            model(graph(Vec::new(), vec![elsewhere()])),
-            model(GraphProto { sparse_initializer: vec![sparse], ..GraphProto::default() }),
-            nested(AttributeProto { t: Some(elsewhere()), ..AttributeProto::default() }),
-            nested(inside(graph(vec![NodeProto { attribute: vec![inside(graph(Vec::new(), vec![elsewhere()]))] }], Vec::new()))),
-        ] {
-            let error = BackendError::from(check(&hiding).err().unwrap()).to_string();
-            assert!(error.starts_with("its tensor `w\u{fffd}` lies in another file"), "{error}");
+        let by_data = tensor(&field(13, &field(1, b"location")));
+        let by_location = tensor(&[14 << 3, 1]);
+        for tensor in [by_data, by_location] {
+            let initializer = field(5, &tensor);
+            let in_attribute = |attribute: &[u8]| field(7, &field(1, &field(5, attribute)));
+            let graph = |content: &[u8]| field(6, content);
+            for hiding in [
+                field(7, &initializer),
+                field(7, &field(15, &field(2, &tensor))),
+                in_attribute(&field(5, &tensor)),
+                in_attribute(&field(10, &tensor)),
+                in_attribute(&field(23, &field(1, &tensor))),
+                in_attribute(&graph(&field(1, &field(5, &graph(&initializer))))),
+                in_attribute(&field(11, &initializer)),
+                [field(7, &[]), field(25, &field(7, &field(5, &field(5, &tensor))))].concat(),
+                [field(7, &[]), field(20, &field(2, &initializer))].concat(),
+                // Of another type on the wire than it should be: nothing to any reader, so that what follows counts.
+                [field(7, &initializer), vec![0xa0, 0x01, 0x00]].concat(),
+            ] {
+                assert!(refused(&hiding).starts_with("its tensor `w\u{fffd}` lies in another file"), "{}", refused(&hiding));
+            }
         }
-        assert!(check(&model(graph(Vec::new(), vec![TensorProto { name: b"w".to_vec(), ..TensorProto::default() }]))).is_ok());
+        assert_eq!(refused(&field(7, &field(5, &tensor(&[14 << 3, 0])))), "");
     }
 
     #[test]
     fn what_is_no_onnx_is_refused() {
-        for bytes in [&b""[..], b"ORTM....", b"\x08\x01", &[0xff; 64]] {
-            let error = BackendError::from(check(bytes).err().unwrap()).to_string();
-            assert!(error.starts_with("expected an ONNX model"), "{error}");
+        let mut deep = field(5, &tensor(&[]));
+        for _ in 0..200 {
+            deep = field(1, &field(5, &field(6, &deep)));
         }
+        for bytes in [&b""[..], b"ORTM....", b"\x08\x01", &[0xff; 64], &field(7, &[0x2a, 0x7f]), &field(7, &deep), &[0x0b]] {
+            assert!(refused(bytes).starts_with("expected an ONNX model"), "{}", refused(bytes));
+        }
+        let crowd = field(7, &field(5, &[]).repeat(MESSAGES + 1));
+        assert!(refused(&crowd).contains("more parts"));
     }
 }

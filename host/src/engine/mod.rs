@@ -109,14 +109,9 @@ impl Engine {
     /// With the runtime's own message; or where the model says that parts of it lie in other files.
     pub fn load(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
         let bytes = std::fs::read(artifact).map_err(|error| BackendError::Refused(format!("the model can't be read: {error}")))?;
-        let checked = external::check(&bytes);
+        external::check(&bytes)?;
         drop(bytes);
-        if let Err(external::Objection::Elsewhere(error)) = checked {
-            return Err(error);
-        }
-        let model = self.load_sized(artifact, options)?;
-        checked?;
-        Ok(model)
+        self.load_sized(artifact, options)
     }
 
     fn load_sized(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
@@ -137,14 +132,14 @@ impl Engine {
         self.load_with(artifact, options, fitting)
     }
 
-    /// Loads a model that came as bytes, with one session and one thread. It is not tried, and runs on its own thread.
-    /// Blocks for as long as that takes.
+    /// Loads a model that came as bytes, with one session and one thread. It is not tried, and only ever runs on a thread of
+    /// its own. It is not optimised either: a few bytes may ask for constants of gigabytes. Blocks for as long as that takes.
     ///
     /// # Errors
     /// With the runtime's own message; or where the model says that parts of it lie in files.
     pub fn load_bytes(&self, model: &[u8], metrics: EngineMetrics) -> Result<Arc<Model>, BackendError> {
         external::check(model)?;
-        let session = self.onnx.session_from_bytes(model, SessionOptions { threads: 1, cuda: None })?;
+        let session = self.onnx.session_from_bytes(model)?;
         let options = LoadOptions { instances: None, threads: None, cuda: None, batching: Batching::default(), warmup: Vec::new(), metrics };
         self.start_model(vec![Box::new(session)], 1, &options, false)
     }

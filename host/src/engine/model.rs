@@ -58,7 +58,7 @@ pub struct Model {
     /// Requests under way, counted where batches pay.
     under_way: AtomicUsize,
     inline: AtomicBool,
-    /// The watch had to end an inline run, or replies have an order.
+    /// The watch had to end an inline run, replies have an order, or nobody knows how long a run takes.
     never_inline: AtomicBool,
     mean_nanos: AtomicU64,
     next_run: AtomicU64,
@@ -178,7 +178,7 @@ impl Model {
             batches_pay: learned.batches_pay,
             under_way: AtomicUsize::new(0),
             inline: AtomicBool::new(inline),
-            never_inline: AtomicBool::new(batching.preserve_ordering),
+            never_inline: AtomicBool::new(batching.preserve_ordering || !is_tried),
             batching,
             mean_nanos: AtomicU64::new(learned.run.map_or(u64::MAX, nanos)),
             next_run: AtomicU64::new(1),

@@ -51,17 +51,21 @@ impl Onnx {
         OnnxSession::new(session)
     }
 
-    /// Loads a model from its bytes.
+    /// Loads a model from its bytes, for one thread of the CPU and without optimising it.
     ///
     /// # Errors
     /// As [`Onnx::session`].
-    pub(super) fn session_from_bytes(&self, model: &[u8], options: SessionOptions) -> Result<OnnxSession, BackendError> {
-        OnnxSession::new(self.builder(options)?.commit_from_memory(model).map_err(|error| refused(&error))?)
+    pub(super) fn session_from_bytes(&self, model: &[u8]) -> Result<OnnxSession, BackendError> {
+        let builder = self.builder(SessionOptions { threads: 1, cuda: None })?;
+        let mut builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).map_err(|error| refused(&error))?;
+        OnnxSession::new(builder.commit_from_memory(model).map_err(|error| refused(&error))?)
     }
 
     fn builder(&self, options: SessionOptions) -> Result<SessionBuilder, BackendError> {
         let builder = Session::builder(&self.0).map_err(|error| refused(&error))?;
         let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(|error| refused(&error))?;
+        // The runtime has a format of its own, whose reader is not meant for what strangers send.
+        let builder = builder.with_config_entry("session.load_model_format", "ONNX").map_err(|error| refused(&error))?;
         let builder = builder.with_intra_threads(options.threads).map_err(|error| refused(&error))?;
         // A thread that spins while it waits for work takes a core from the sandboxes.
         let builder = builder.with_intra_op_spinning(false).map_err(|error| refused(&error))?;

@@ -108,6 +108,9 @@ impl Loader {
             let json = model.manifest.extension().is_some_and(|extension| extension == "json");
             let manifest = if json { Manifest::from_json(&text) } else { Manifest::from_toml(&text) }.map_err(readable)?;
             let upload = match &model.file {
+                None if manifest.predictor.is_none() => {
+                    return Err(format!("`file` is missing: a manifest with the runtime `{}` needs a model", manifest.runtime));
+                }
                 None => None,
                 Some(path) => {
                     let mut file = tokio::fs::File::open(path).await.map_err(|error| unreadable(path, error))?;

@@ -10,7 +10,7 @@ use super::{Loader, LoaderError};
 use crate::engine::{Brought, Model};
 use crate::predict::Driver;
 use crate::runner::{Port, Runner, Signature};
-use crate::sandbox::{Grants, LoadGrant, Ports, PredictorDescription};
+use crate::sandbox::{Grants, LoadGrant, Ports, PredictorDescription, SandboxError, carries};
 
 /// A model that a predictor may run.
 pub(super) struct Granted {
@@ -38,7 +38,7 @@ impl Loader {
             max_bytes: (used.grants.load_mb as usize) << 20,
             loader: Arc::new(Brought {
                 engine: Arc::clone(&self.0.engine),
-                metrics: self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
+                metrics: self.0.metrics.engine_apart(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
             }),
         });
         let mut signature = Signature::default();
@@ -62,19 +62,26 @@ impl Loader {
         if record.manifest.runtime != Runtime::Onnx {
             return Err(failed(format!("its runtime is `{}`, and only models of the runtime `onnx` can be granted", record.manifest.runtime)));
         }
-        let model = self.model(tenant, graph, &record.manifest, &record.digest).await.map_err(|error| failed(error.to_string()))?;
+        let model = self.model(tenant, graph, &record.manifest, &record.digest).await.map_err(|error| match error {
+            // No fault of the manifest's.
+            LoaderError::Host(_) | LoaderError::Store(_) | LoaderError::Artifact(_) => error,
+            error => failed(error.to_string()),
+        })?;
+        if let Some(port) = model.signature().inputs.iter().find(|port| !port.optional && !carries(port.datatype)) {
+            return Err(failed(format!("its input `{}` is of type {}, for which `wasi:nn` has none", port.name, port.datatype)));
+        }
         Ok(Granted { model, artifact: record.digest })
     }
 }
 
 /// Why a predictor can't be had.
 enum GrantError {
-    Plugin(crate::sandbox::SandboxError),
+    Plugin(SandboxError),
     Other(LoaderError),
 }
 
-impl From<crate::sandbox::SandboxError> for GrantError {
-    fn from(error: crate::sandbox::SandboxError) -> Self {
+impl From<SandboxError> for GrantError {
+    fn from(error: SandboxError) -> Self {
         Self::Plugin(error)
     }
 }
@@ -111,7 +118,8 @@ fn fitted(description: &PredictorDescription, granted: &BTreeMap<String, Granted
         Ok(match ports {
             Ports::Body => Vec::new(),
             Ports::Tensors(tensors) => tensors.iter().map(fit::port).collect(),
-            Ports::Graph(name) => of(find(name)?).clone(),
+            // What can't be carried is not there for the predictor, nor for who asks it.
+            Ports::Graph(name) => of(find(name)?).iter().filter(|port| carries(port.datatype)).cloned().collect(),
         })
     };
     Ok(Signature {

@@ -12,7 +12,7 @@ use crate::predict::{Slot, State};
 /// How often a draining slot is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A request that holds a slot longer than this loses it. As long as a request may ask for.
+/// A slot that a request holds longer than this goes when that lets go of it. As long as a request may ask for.
 const DRAIN: Duration = Duration::from_secs(3600);
 
 /// An archived version that was loaded because somebody asked for it is unloaded after so long without a request.

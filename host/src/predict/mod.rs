@@ -16,7 +16,7 @@ pub use slots::{Core, Driver, Missing, Slot, SlotParts, Slots, State, Variant};
 
 use crate::clock;
 use crate::payload::Payload;
-use crate::runner::{RunError, RunTimes, Runner as _, Terms};
+use crate::runner::{RunError, RunTimes, Runner as _, Signature, Terms};
 use crate::sandbox::{Exchange, Places, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::{CANCELLED, Timings};
 use crate::tensor::Tensor;
@@ -279,11 +279,45 @@ impl Inside<'_> {
                 if self.terms.deadline.left().is_zero() {
                     return Err(RunError::Deadline.into());
                 }
+                let answer = answer.and_then(|answer| match answer {
+                    Payload::Tensors(outputs) if self.slot.core().gives_tensors() => conform(outputs, &driver.signature).map(Payload::Tensors),
+                    answer => Ok(answer),
+                });
                 answer.map_err(|source| PredictError::plugin(driver.predictor.plugin(), source))
             }
             (Core::Predictor(driver), None) => Err(PredictError::plugin(driver.predictor.plugin(), SandboxError::Busy)),
         }
     }
+}
+
+/// A predictor's tensors as its signature has them: in its order, and of its types where `wasi:nn` has another name for those.
+fn conform(mut outputs: Vec<Tensor>, signature: &Signature) -> Result<Vec<Tensor>, SandboxError> {
+    let mut conformed = Vec::with_capacity(signature.outputs.len());
+    for port in &signature.outputs {
+        let Some(at) = outputs.iter().position(|output| output.name == port.name) else {
+            let have: Vec<_> = outputs.iter().map(|output| format!("`{}`", output.name)).collect();
+            return Err(SandboxError::Internal(format!("it says that it gives `{}`, and gave {}", port.name, have.join(", "))));
+        };
+        let mut output = outputs.swap_remove(at);
+        if output.datatype.size().is_some()
+            && output.datatype.size() == port.datatype.size()
+            && output.datatype.is_float() == port.datatype.is_float()
+        {
+            output.datatype = port.datatype;
+        }
+        if output.shape == [1] && port.shape.as_deref() == Some(&[]) {
+            output.shape.clear();
+        }
+        if !port.is_compatible(output.datatype, &output.shape) {
+            let (name, shape) = (&port.name, port.shape.as_deref().unwrap_or_default());
+            return Err(SandboxError::Internal(format!(
+                "it says that it gives `{name}` {} {shape:?}, and gave {} {:?}",
+                port.datatype, output.datatype, output.shape
+            )));
+        }
+        conformed.push(output);
+    }
+    Ok(conformed)
 }
 
 fn tensors(payload: Payload) -> Result<Vec<Tensor>, PredictError> {

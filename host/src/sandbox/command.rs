@@ -1,7 +1,7 @@
 //! Runs a component by hand: one that is a program, and uses `wasi:nn`, with the models and folders that its user names.
 //!
 //! For who writes such components: no host is needed, and what they ask of `wasi:nn` is answered as a host does. What it may
-//! do is its user's affair; it is not bounded as plugins are.
+//! do is its user's affair: its time and memory are not bounded.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +66,7 @@ pub async fn run_command(component: &[u8], options: CommandOptions) -> anyhow::R
     };
     let mut store = Store::new(&engine, ctx);
     store.limiter(|ctx| &mut ctx.meter);
+    store.set_hostcall_fuel(MEMORY_BYTES);
     // Nothing ticks here.
     store.set_epoch_deadline(u64::MAX);
     let run = async {

@@ -118,6 +118,7 @@ impl From<prediction::Description> for PredictorDescription {
             output_schema: schema(description.output_schema),
             config_schema: schema(description.config_schema),
             graphs: graphs
+                .take(MOST_TENSORS)
                 .map(|graph| GraphUse { name: bounded(graph.name), inputs: signatures(graph.inputs), outputs: signatures(graph.outputs) })
                 .collect(),
         }
@@ -134,8 +135,17 @@ impl From<prediction::Ports> for Ports {
     }
 }
 
+/// Tensors of a plugin's description, and dimensions of each, at most: they are kept and shown. Far more than any model has.
+const MOST_TENSORS: usize = 256;
+const MOST_DIMENSIONS: usize = 64;
+
 fn signatures(list: Vec<wit::TensorSignature>) -> Vec<TensorSignature> {
-    list.into_iter().map(|port| TensorSignature { name: port.name, datatype: port.datatype.into(), shape: port.shape }).collect()
+    let signature = |port: wit::TensorSignature| TensorSignature {
+        name: bounded(port.name),
+        datatype: port.datatype.into(),
+        shape: port.shape.into_iter().take(MOST_DIMENSIONS).map(|extent| extent.max(-1)).collect(),
+    };
+    list.into_iter().take(MOST_TENSORS).map(signature).collect()
 }
 
 fn schema(text: Option<String>) -> Option<Value> {

@@ -29,7 +29,8 @@ struct Place {
 }
 
 impl Errands {
-    /// Has work done, and says how long the guest stood still for it. Nothing comes of it where nobody drives the guest.
+    /// Has work done, and says how long the guest stood still for it. Only for guests that [`drive`] runs: else it waits for
+    /// ever.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<(T, Duration)> {
         let (sender, receiver) = oneshot::channel();
         self.0.lock().left = Some(Box::pin(async move {
@@ -45,11 +46,19 @@ impl Errands {
     }
 }
 
-/// Runs a guest and its errands. With `until`, a guest that waits in the host for something else than an errand is ended
-/// then; its errands put that off by as long as they take.
-pub(super) async fn drive<T>(errands: &Errands, until: Option<Instant>, guest: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+/// When a guest is ended that waits in the host for something else than an errand.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// Its errands put this off by as long as they take,
+    pub(super) until: Instant,
+    /// but never beyond this.
+    pub(super) at_most: Instant,
+}
+
+/// Runs a guest and its errands.
+pub(super) async fn drive<T>(errands: &Errands, patience: Option<Patience>, guest: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
     let mut guest = pin!(guest);
-    let mut until = until.map(|until| Box::pin(tokio::time::sleep_until(until.into())));
+    let mut until = patience.map(|patience| Box::pin(tokio::time::sleep_until(patience.until.into())));
     let mut errand: Option<(Work, Instant)> = None;
     std::future::poll_fn(|cx| {
         loop {
@@ -57,8 +66,8 @@ pub(super) async fn drive<T>(errands: &Errands, until: Option<Instant>, guest: i
                 std::task::ready!(work.as_mut().poll(cx));
                 let took = clock::now() - *since;
                 errands.0.lock().took = took;
-                if let Some(until) = &mut until {
-                    let later = until.deadline() + took;
+                if let (Some(until), Some(Patience { at_most, .. })) = (&mut until, patience) {
+                    let later = (until.deadline() + took).min(at_most.into());
                     until.as_mut().reset(later);
                 }
                 errand = None;
@@ -95,17 +104,28 @@ mod tests {
     #[tokio::test]
     async fn errands_put_the_end_off_and_other_waits_do_not() {
         let errands = Errands::default();
-        let soon = || Some(clock::now() + Duration::from_millis(50));
+        let patience = |at_most| {
+            let now = clock::now();
+            Some(Patience { until: now + Duration::from_millis(50), at_most: now + Duration::from_millis(at_most) })
+        };
         let guest = async {
             errands.run(tokio::time::sleep(Duration::from_millis(200))).await.unwrap();
             Ok(())
         };
-        drive(&errands, soon(), guest).await.unwrap();
+        drive(&errands, patience(10_000), guest).await.unwrap();
+        // The request's time goes on meanwhile.
+        let guest = async {
+            errands.run(tokio::time::sleep(Duration::from_millis(200))).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Ok(())
+        };
+        let error = drive(&errands, patience(100), guest).await.unwrap_err();
+        assert!(error.is::<TimeIsUp>(), "{error:#}");
         let guest = async {
             tokio::time::sleep(Duration::from_secs(10)).await;
             Ok(())
         };
-        let error = drive(&errands, soon(), guest).await.unwrap_err();
+        let error = drive(&errands, patience(10_000), guest).await.unwrap_err();
         assert!(error.is::<TimeIsUp>(), "{error:#}");
     }
 

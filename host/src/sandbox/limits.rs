@@ -24,6 +24,10 @@ impl Meter {
         Self { limit: limit_bytes, used: 0, exhausted: false }
     }
 
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub(super) fn limit_mib(&self) -> u64 {
         (self.limit >> 20) as u64
     }

@@ -81,7 +81,7 @@ impl Plugin {
         let other_type = |why: &str| Refused::WrongWorld(format!("an export has another type than `wit/` says: {why}"));
         let typed = Typed::new(world, pre).map_err(|error| other_type(&format!("{error:#}")))?;
         let exports = Exports::find(component, world).ok_or_else(|| other_type("a function is missing"))?;
-        let waits = imports.iter().any(|import| import.starts_with("wasi:"));
+        let waits = imports.iter().any(|import| import.starts_with("wasi:") && !nn::is_it(import));
         let log = Arc::new(log);
         Ok(Self(Arc::new(Compiled {
             inner,
@@ -207,7 +207,8 @@ impl Compiled {
             ctx = ctx.with_graphs(Arc::default());
         }
         let mut store = store::new(&self.inner, ctx);
-        let time = Time { from: clock::now(), left: TRIAL.time, granted: TRIAL.time };
+        let now = clock::now();
+        let time = Time { from: now, left: TRIAL.time, granted: TRIAL.time, at_most: now + TRIAL.time };
         store::bounded(&mut store, time, self.waits, call).await
     }
 

@@ -95,8 +95,7 @@ impl Predictor {
         payload: Payload,
         terms: Terms,
     ) -> (Result<Payload, SandboxError>, RunTimes) {
-        let mut running = Running::new(&self.usage, request, places);
-        running.may_compute(terms);
+        let mut running = Running::new(&self.usage, request, places).may_compute(terms);
         let (told, payload) = (self.description.request.then(|| request.told()), wit::Payload::from(payload));
         let answer = running.bounded(async |functions, exports, store| functions.predict(exports, store, told, &payload).await).await;
         let times = running.times();

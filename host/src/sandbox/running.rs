@@ -85,6 +85,8 @@ pub(super) struct Running<'a> {
     deadline: Deadline,
     /// Guest time that is left.
     left: Duration,
+    /// On which it may run models.
+    terms: Option<Terms>,
     _places: &'a Places<'a>,
 }
 
@@ -98,14 +100,13 @@ impl<'a> Running<'a> {
             }
             None => Instance::fresh(usage, request),
         };
-        Self { usage, instance, deadline: request.deadline, left: usage.options.limits.time, _places: places }
+        Self { usage, instance, deadline: request.deadline, left: usage.options.limits.time, terms: None, _places: places }
     }
 
-    /// Lets the guest run models for a request, on these terms.
-    pub(super) fn may_compute(&mut self, terms: Terms) {
-        if let Some(nn) = &mut self.instance.store.data_mut().nn {
-            nn.serve(terms);
-        }
+    /// Lets the guest run models once it is configured, on these terms.
+    pub(super) fn may_compute(mut self, terms: Terms) -> Self {
+        self.terms = Some(terms);
+        self
     }
 
     /// Where the time of the models that it ran went.
@@ -120,7 +121,9 @@ impl<'a> Running<'a> {
     ) -> Result<T, SandboxError> {
         let started = clock::now();
         let options = &self.usage.options;
-        let time = Time { from: started, left: self.left.min(self.deadline.left_at(started)), granted: options.limits.time };
+        let left = self.left.min(self.deadline.left_at(started));
+        let time = Time { from: started, left, granted: options.limits.time, at_most: self.deadline.moment() };
+        let terms = self.terms;
         let Instance { store, compiled, functions, .. } = &mut self.instance;
         let outcome = store::bounded(store, time, compiled.waits, async |store| {
             let functions = match functions {
@@ -130,6 +133,10 @@ impl<'a> Running<'a> {
                     Err(refusal) => return Ok(Err(refusal)),
                 },
             };
+            // Only now: configuring is done without models, as it is ahead of requests.
+            if let (Some(nn), Some(terms)) = (&mut store.data_mut().nn, terms) {
+                nn.serve(terms);
+            }
             call(functions, &compiled.exports, store).await
         });
         let outcome = outcome.await;
@@ -140,7 +147,9 @@ impl<'a> Running<'a> {
     /// The request went well: the instance may serve another one where the manifest allows that. One that is merely dropped
     /// takes its instance along.
     pub(super) fn finish(self) {
-        if let Some(pool) = &self.usage.warm {
+        // It may keep what it brought along.
+        let has_brought = self.instance.store.data().nn.as_ref().is_some_and(|nn| nn.has_brought());
+        if let Some(pool) = self.usage.warm.as_ref().filter(|_| !has_brought) {
             pool.give_back(self.instance);
         }
     }

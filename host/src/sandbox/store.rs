@@ -8,7 +8,7 @@ use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::engine::Inner;
-use super::errand;
+use super::errand::{self, Patience};
 use super::error::{SandboxError, TimeIsUp};
 use super::imports::log::LogLines;
 use super::imports::nn::{Grants, Nn};
@@ -16,9 +16,9 @@ use super::imports::wasi;
 use super::limits::Meter;
 use crate::clock;
 
-/// Bytes that one host call, or one lifted value, may make the host allocate: a 20-megapixel image as FP32 tensors is
-/// far beyond what a sandbox's memory holds, so this bounds amplification (overlapping lists), not honest use.
-const HOSTCALL_BYTES: usize = 512 << 20;
+/// Bytes that one host call, or one lifted value, may make the host allocate, as a multiple of the guest's memory: what is
+/// lifted lies in that, and takes a little more here. Lists that overlap would take far more.
+const HOSTCALL_FACTOR: usize = 2;
 
 /// Resource handles: an honest transform holds none, a component with WASI a dozen, a predictor some for each run of a model.
 pub(super) const HANDLES: usize = 1024;
@@ -74,7 +74,8 @@ impl WasiView for Ctx {
 pub(super) fn new(inner: &Arc<Inner>, ctx: Ctx) -> Store<Ctx> {
     let mut store = Store::new(&inner.engine, ctx);
     store.limiter(|ctx| &mut ctx.meter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    let bytes = store.data().meter.limit();
+    store.set_hostcall_fuel(bytes.saturating_mul(HOSTCALL_FACTOR));
     store.set_max_component_handles(HANDLES);
     // Called at the first tick within guest code and at each that follows: time spent waiting in the host costs a
     // guest one call of this, not its life. The yield lets other requests have the thread.
@@ -97,6 +98,8 @@ pub(super) struct Time {
     pub(super) left: Duration,
     /// For the whole of its request, as its grant says.
     pub(super) granted: Duration,
+    /// When the request must be answered, whatever the guest waits for.
+    pub(super) at_most: Instant,
 }
 
 /// Runs guest code for as long as it may in wall-clock time, its waits for models not counted, and sorts out how it failed.
@@ -112,7 +115,7 @@ pub(super) async fn bounded<T>(
     let errands = store.data().nn.as_ref().map(|nn| nn.errands.clone());
     // A guest with WASI can wait in the host, where no epoch reaches it.
     let outcome = match errands {
-        Some(errands) => errand::drive(&errands, waits.then_some(until), call(store)).await,
+        Some(errands) => errand::drive(&errands, waits.then_some(Patience { until, at_most: time.at_most }), call(store)).await,
         None if waits => match tokio::time::timeout_at(until.into(), call(store)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(TimeIsUp.into()),

@@ -149,6 +149,14 @@ impl Metrics {
         }
     }
 
+    /// The same for a model that lives within one request: its queue is no other's, and no gauge says how long it is.
+    #[must_use]
+    pub fn engine_apart(&self, tenant: &str, model: &str, version: &str) -> EngineMetrics {
+        let apart = IntGauge::new("apart", "Requests that wait for a model that is not the version's own");
+        let metrics = self.engine(tenant, model, version);
+        EngineMetrics { queue_depth: apart.unwrap_or_else(|_| metrics.queue_depth.clone()), ..metrics }
+    }
+
     /// How many versions are in each state.
     pub fn set_versions(&self, ready: usize, unloaded: usize, failed: usize) {
         for (state, count) in [("ready", ready), ("unloaded", unloaded), ("failed", failed)] {

@@ -65,14 +65,14 @@ impl Stats {
     }
 }
 
-/// Rows that the model ran; of a predictor its answers, since the rows are counted with the models that it drives.
+/// Rows that the model ran; of a predictor the answers that it made, since rows are counted with the models that it drives.
 pub(super) fn rows(slot: &Slot, totals: &Totals) -> u64 {
-    slot.engine().map_or(totals.answered, |model| model.totals().rows())
+    slot.engine().map_or(totals.inference.count, |model| model.totals().rows())
 }
 
-/// Runs of the model; of a predictor its answers.
+/// Runs of the model; of a predictor the answers that it made.
 pub(super) fn runs(slot: &Slot, totals: &Totals) -> u64 {
-    slot.engine().map_or(totals.answered, |model| model.totals().runs())
+    slot.engine().map_or(totals.inference.count, |model| model.totals().runs())
 }
 
 impl From<&BatchTotal> for Batch {

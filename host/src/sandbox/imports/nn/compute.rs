@@ -5,6 +5,10 @@ use crate::runner::{Port, RunError, Signature};
 use crate::sandbox::bindings::predictor::wasi::nn::tensor::TensorType;
 use crate::tensor::{self, Datatype};
 
+/// Of an input's name, and of its shape: far more than any model has.
+const NAME_BYTES: usize = 1024;
+const MOST_DIMENSIONS: usize = 64;
+
 /// The host's tensors, as the model's inputs have their types.
 ///
 /// # Errors
@@ -13,6 +17,15 @@ pub(super) fn taken(signature: &Signature, given: Vec<(String, Tensor)>) -> Resu
     given
         .into_iter()
         .map(|(name, Tensor { dimensions, ty, data })| {
+            // Both stand in messages.
+            if name.len() > NAME_BYTES || dimensions.len() > MOST_DIMENSIONS {
+                let message = format!(
+                    "expected inputs with names of at most {NAME_BYTES} bytes and at most {MOST_DIMENSIONS} dimensions, got {} and {}",
+                    name.len(),
+                    dimensions.len()
+                );
+                return Err(Error::new(ErrorCode::InvalidArgument, message));
+            }
             let port = signature.inputs.iter().find(|port| port.name == name);
             let datatype = datatype(port, &name, ty)?;
             let mut shape: Vec<i64> = dimensions.into_iter().map(i64::from).collect();
@@ -79,6 +92,12 @@ fn plain(ty: TensorType) -> Datatype {
         TensorType::I32 => Datatype::Int32,
         TensorType::I64 => Datatype::Int64,
     }
+}
+
+/// Whether tensors of this type can go in and come out.
+#[must_use]
+pub fn carries(datatype: Datatype) -> bool {
+    tensor_type(datatype).is_some()
 }
 
 /// The type under which it travels: its own, or the one of its width.

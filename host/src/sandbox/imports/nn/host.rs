@@ -4,7 +4,7 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::compute::{self, ran, taken};
-use super::{Context, Error, ErrorCode, Graph, Tensor};
+use super::{BROUGHT, Context, Error, ErrorCode, Graph, Tensor};
 use crate::runner::Terms;
 use crate::sandbox::bindings::predictor::wasi::nn::graph::{ExecutionTarget, GraphEncoding};
 use crate::sandbox::bindings::predictor::wasi::nn::{errors, graph, inference};
@@ -30,20 +30,23 @@ impl graph::Host for Ctx {
         let (Some(model), true) = (builder.pop(), builder.is_empty()) else {
             return self.failed(Error::new(ErrorCode::InvalidArgument, "expected an ONNX model as one piece of bytes"));
         };
-        let loaded = nn.loaded.saturating_add(model.len());
-        if loaded > grant.max_bytes {
-            let message = format!("the models of this request have {loaded} bytes, at most {} are granted", grant.max_bytes);
+        let (count, bytes) = (nn.brought + 1, nn.brought_bytes.saturating_add(model.len()));
+        if count > BROUGHT || bytes > grant.max_bytes {
+            let message = format!("that makes {count} models of {bytes} bytes; at most {BROUGHT} of {} bytes are granted", grant.max_bytes);
             return self.failed(Error::new(ErrorCode::TooLarge, message));
         }
-        nn.loaded = loaded;
-        match self.wait(terms, async move { grant.loader.load(model).await }).await? {
-            Ok(runner) => Ok(Ok(self.push(Graph(runner))?)),
-            Err(message) => self.failed(Error::new(ErrorCode::InvalidEncoding, message)),
+        (nn.brought, nn.brought_bytes) = (count, bytes);
+        let load = async move { tokio::time::timeout_at(terms.deadline.moment().into(), grant.loader.load(model)).await };
+        match self.wait(terms, load).await? {
+            Ok(Ok(runner)) => Ok(Ok(self.push(Graph(runner))?)),
+            Ok(Err(message)) => self.failed(Error::new(ErrorCode::InvalidEncoding, message)),
+            Err(_) => self.failed(Error::new(ErrorCode::Timeout, "the model was not loaded in time")),
         }
     }
 
     fn load_by_name(&mut self, name: String) -> Answer<Resource<Graph>> {
-        match self.nn()?.grants.graphs.get(&name).cloned() {
+        let nn = self.nn()?;
+        match nn.grants.graphs.get(&name).filter(|_| nn.terms.is_some()).cloned() {
             Some(runner) => Ok(Ok(self.push(Graph(runner))?)),
             None => {
                 let shown: String = name.chars().take(100).collect();

@@ -16,6 +16,8 @@ use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, ResourceTabl
 use wasmtime::{Result, StoreContextMut};
 
 use crate::runner::{Load, RunTimes, Runner, Terms};
+pub use compute::carries;
+
 pub(in crate::sandbox) use crate::sandbox::bindings::predictor::wasi::nn::errors::ErrorCode;
 use crate::sandbox::bindings::predictor::wasi::nn::{errors, graph, inference, tensor};
 use crate::sandbox::errand::Errands;
@@ -39,6 +41,12 @@ pub struct LoadGrant {
     pub loader: Arc<dyn Load>,
 }
 
+/// Bytes of an error's text. Arbitrary.
+const ERROR_BYTES: usize = 1000;
+
+/// Models that a request may bring along; each is a session with a thread. Arbitrary.
+const BROUGHT: usize = 4;
+
 /// What a guest made, or was given.
 pub struct Tensor {
     dimensions: Vec<u32>,
@@ -59,8 +67,10 @@ pub struct Error {
 }
 
 impl Error {
+    /// Cut where it repeats much of what the guest said: the host keeps it.
     fn new(code: ErrorCode, data: impl Into<String>) -> Self {
-        Self { code, data: data.into() }
+        let data: String = data.into();
+        Self { code, data: if data.len() <= ERROR_BYTES { data } else { data.chars().take(ERROR_BYTES).collect() } }
     }
 }
 
@@ -71,8 +81,9 @@ pub(in crate::sandbox) struct Nn {
     pub(in crate::sandbox) errands: Errands,
     /// Of the request; none where no request is served, so that nothing can be computed.
     terms: Option<Terms>,
-    /// Bytes of the models that this request brought along.
-    loaded: usize,
+    /// Models that this request brought along, and their bytes.
+    brought: usize,
+    brought_bytes: usize,
     /// Where the time of this request's runs went.
     pub(in crate::sandbox) times: RunTimes,
 }
@@ -81,14 +92,21 @@ impl Nn {
     pub(in crate::sandbox) fn new(grants: Arc<Grants>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
-        Self { table, grants, errands: Errands::default(), terms: None, loaded: 0, times: RunTimes::default() }
+        Self { table, grants, errands: Errands::default(), terms: None, brought: 0, brought_bytes: 0, times: RunTimes::default() }
     }
 
-    /// Begins with a request, or another one.
+    /// Begins with a request, or another one. Before the first nothing can be loaded or run, so that `configure` does the same
+    /// whenever it is called.
     pub(in crate::sandbox) fn serve(&mut self, terms: Terms) {
         self.terms = Some(terms);
-        self.loaded = 0;
         self.times = RunTimes::default();
+    }
+}
+
+impl Nn {
+    /// Whether the guest brought models along, which it may keep.
+    pub(in crate::sandbox) fn has_brought(&self) -> bool {
+        self.brought > 0
     }
 }
 
