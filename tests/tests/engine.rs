@@ -43,6 +43,34 @@ async fn a_request_that_runs_too_long_is_ended_and_frees_the_engine() {
 }
 
 #[tokio::test]
+async fn a_caller_may_say_how_long_it_waits() {
+    let host = TestHost::start().await;
+    host.plain(&["slow"]).await;
+    for path in ["/v1/models/slow/predict", "/v2/models/slow/infer"] {
+        let ask = async |timeout: &str| {
+            let request = host.request(reqwest::Method::POST, path).header("x-bulkhead-timeout-ms", timeout).json(&rounds(FOREVER));
+            host.send(request).await
+        };
+        let began = Instant::now();
+        assert_eq!(ask("300").await.status, 504);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(10), "{took:?}");
+        for odd in ["", "soon", "-1", "1.5", "99999999999"] {
+            let answer = ask(odd).await;
+            assert!(answer.status == 400 && answer.text().contains("whole milliseconds"), "{odd}: {}", answer.text());
+        }
+        is_free(&host).await;
+    }
+    // What models hold is known as long as they are there.
+    let held = async || host.metric("bulkhead_engine_model_bytes", &[("model", "slow")]).await;
+    let document = host.get("/v1/models/slow/versions/1.0.0").await.ok();
+    let expected = document["size"].as_f64().unwrap_or_default() * document["engine"]["instances"].as_f64().unwrap_or_default();
+    assert_eq!(held().await, expected);
+    assert_eq!(host.post_json("/v2/repository/models/slow/unload", &json!({})).await.status, 200);
+    bulkhead_tests::eventually("it is given back", AT_ONCE, async || held().await == 0.0).await;
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let host = TestHost::setup().env("BULKHEAD_HTTP_REQUEST_TIMEOUT_MS", "4000").start().await;
     host.deploy("slow", "1.0.0", &format!("{}\n[engine]\ninstances = 1\n[batching]\nmax_queue_size = 2", fixtures::PLAIN), fixtures::model("slow"))

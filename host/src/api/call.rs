@@ -2,6 +2,7 @@
 //! that answers, the deadline, and the call into `predict/`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bulkhead_registry::{ModelName, ModelRef, TenantId};
@@ -19,6 +20,8 @@ const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
 const VERSION: HeaderName = HeaderName::from_static("x-bulkhead-version");
 const VARIANT: HeaderName = HeaderName::from_static("x-bulkhead-variant");
 const CACHE: HeaderName = HeaderName::from_static("x-bulkhead-cache");
+/// How long the caller waits, in milliseconds from the request's arrival. Longer than the host's own bound means that.
+const TIMEOUT: HeaderName = HeaderName::from_static("x-bulkhead-timeout-ms");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Which model is asked.
@@ -52,6 +55,9 @@ pub(super) async fn call<T>(
     let mut deadline = predict::deadline(app.http.request_timeout, context.arrived);
     if let Some(sooner) = context.deadline {
         deadline = deadline.or_sooner(Deadline::at(sooner));
+    }
+    if let Some(timeout) = timeout(headers)? {
+        deadline = deadline.or_sooner(predict::deadline(timeout, context.arrived));
     }
     // A sender that stalls holds its place no longer than one whose model is slow.
     let read = async {
@@ -94,6 +100,17 @@ async fn pick(app: &App, Target { tenant, model: name, version }: Target<'_>) ->
         }
         other => Ok(other?),
     }
+}
+
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
+    let Some(value) = headers.get(TIMEOUT) else { return Ok(None) };
+    let millis = value.to_str().ok().filter(|text| text.len() <= 9).and_then(|text| text.parse::<u32>().ok());
+    let refused = || ApiError::new(INVALID_INPUT, format!("`{TIMEOUT}`: expected whole milliseconds such as `250`, got `{}`", shown(value)));
+    Ok(Some(Duration::from_millis(millis.ok_or_else(refused)?.into())))
+}
+
+fn shown(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).chars().take(40).collect()
 }
 
 fn let_through(slot: &Slot, headers: &HeaderMap) -> Vec<(String, String)> {

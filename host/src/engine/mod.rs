@@ -110,14 +110,16 @@ impl Engine {
     pub fn load(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
         let bytes = std::fs::read(artifact).map_err(|error| BackendError::Refused(format!("the model can't be read: {error}")))?;
         external::check(&bytes)?;
+        let file_bytes = bytes.len() as u64;
         drop(bytes);
-        self.load_sized(artifact, options)
+        let model = self.load_sized(artifact, options, file_bytes <= SMALL_FILE_BYTES)?;
+        model.holds(file_bytes);
+        Ok(model)
     }
 
-    fn load_sized(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
+    fn load_sized(&self, artifact: &Path, options: &LoadOptions, small: bool) -> Result<Arc<Model>, BackendError> {
         let instances = options.instances.unwrap_or(1);
         let fitting = Sizing { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
-        let small = std::fs::metadata(artifact).map(|file| file.len() <= SMALL_FILE_BYTES).unwrap_or(false);
         if options.threads.is_none() && small && self.cores > 1 {
             let model = self.load_with(artifact, options, Sizing { instances, threads: 1 })?;
             // A further context on a graphics card takes far more than a session on the CPU.

@@ -62,6 +62,8 @@ pub struct Model {
     never_inline: AtomicBool,
     mean_nanos: AtomicU64,
     next_run: AtomicU64,
+    /// Of its file, once for each session; counted in the metrics for as long as it lives.
+    bytes: AtomicU64,
 }
 
 /// What a model is made of.
@@ -182,9 +184,17 @@ impl Model {
             batching,
             mean_nanos: AtomicU64::new(learned.run.map_or(u64::MAX, nanos)),
             next_run: AtomicU64::new(1),
+            bytes: AtomicU64::new(0),
         };
         model.spawn_workers()?;
         Ok(Arc::new(model))
+    }
+
+    /// Says of how many bytes its file is, which each session holds.
+    pub(super) fn holds(&self, file_bytes: u64) {
+        let bytes = file_bytes.saturating_mul(self.instances() as u64);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.shared.metrics.model_bytes.add(signed(bytes));
     }
 
     /// What the manifest says of batches.
@@ -359,6 +369,7 @@ impl Drop for Model {
     fn drop(&mut self) {
         // Threads that were not waited for end on their own.
         self.shared.queue.close();
+        self.shared.metrics.model_bytes.sub(signed(self.bytes.load(Ordering::Relaxed)));
     }
 }
 
@@ -429,6 +440,10 @@ fn axes(signature: &Signature, layout: &Layout) -> Vec<(String, Option<usize>)> 
             (port.name.clone(), axis)
         })
         .collect()
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -28,6 +28,7 @@ pub struct Metrics {
     batch_rows: HistogramVec,
     queue_depth: IntGaugeVec,
     batches_retried: IntCounterVec,
+    model_bytes: IntGaugeVec,
     /// Log lines of plugins that went over their bounds.
     pub plugin_log_lines_dropped: IntCounter,
 }
@@ -66,6 +67,10 @@ impl Metrics {
         let batch_rows =
             HistogramVec::new(HistogramOpts::new("engine_batch_rows", "Rows of each run of a model").buckets(BATCH_ROWS.to_vec()), &version_labels)?;
         let queue_depth = IntGaugeVec::new(Opts::new("engine_queue_depth", "Requests that wait for a model"), &version_labels)?;
+        let model_bytes = IntGaugeVec::new(
+            Opts::new("engine_model_bytes", "Memory held for a model's weights: the bytes of its file, once for each of its sessions"),
+            &version_labels,
+        )?;
         let cache_events = IntCounterVec::new(
             Opts::new("cache_events_total", "Requests to versions that keep their answers, by what came of it: hit, miss, bypass"),
             &["tenant", "model", "version", "event"],
@@ -75,7 +80,8 @@ impl Metrics {
             &version_labels,
         )?;
         let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
-        let all: [Box<dyn Collector>; 9] = [
+        let all: [Box<dyn Collector>; 10] = [
+            Box::new(model_bytes.clone()),
             Box::new(cache_events.clone()),
             Box::new(requests.clone()),
             Box::new(stages.clone()),
@@ -99,6 +105,7 @@ impl Metrics {
             batch_rows,
             queue_depth,
             batches_retried,
+            model_bytes,
             plugin_log_lines_dropped: dropped,
         })
     }
@@ -146,6 +153,7 @@ impl Metrics {
             batch_rows: self.batch_rows.with_label_values(&labels),
             queue_depth: self.queue_depth.with_label_values(&labels),
             batches_retried: self.batches_retried.with_label_values(&labels),
+            model_bytes: self.model_bytes.with_label_values(&labels),
         }
     }
 
@@ -173,6 +181,8 @@ pub struct EngineMetrics {
     pub queue_depth: IntGauge,
     /// Batches that failed and were run again one by one.
     pub batches_retried: IntCounter,
+    /// Memory that its models hold.
+    pub model_bytes: IntGauge,
 }
 
 impl EngineMetrics {
