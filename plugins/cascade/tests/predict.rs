@@ -1,4 +1,5 @@
 //! Natively, with functions in place of the models.
+#![expect(clippy::unwrap_used, reason = "what helpers of a test cannot do is a failed test")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
