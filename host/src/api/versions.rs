@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::{Json, Router, routing};
-use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef};
+use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef, Upload};
 use serde::Deserialize;
 
 use super::document::{List, VersionDocument};
@@ -51,6 +51,19 @@ pub(super) async fn put(
         }
     };
     let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
+    let (manifest, upload) = match parts(&mut form, &app).await {
+        Ok(parts) => parts,
+        Err(error) => return Err(form.refused(error, app.http.max_model_bytes).await),
+    };
+    let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload, staging };
+    let loader = app.loader.clone();
+    let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
+    let state = app.loader.slots().state(&caller.tenant, &model);
+    Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(VersionDocument::new(record, state.as_ref()))))
+}
+
+/// What a form brings: the manifest, and the artifact where the manifest needs one.
+async fn parts(form: &mut Form, app: &App) -> Result<(Manifest, Option<Upload>), ApiError> {
     let mut manifest = None;
     let mut artifact = None;
     while let Some(part) = form.next_part().await? {
@@ -62,7 +75,7 @@ pub(super) async fn put(
             }
             Some("model") if artifact.is_none() => {
                 let mut upload = app.loader.artifacts().begin(app.http.max_model_bytes).await?;
-                form::stream(part, &mut upload).await?;
+                form::store(part, &mut upload).await?;
                 artifact = Some(upload);
             }
             other => {
@@ -76,11 +89,7 @@ pub(super) async fn put(
     if artifact.is_none() && manifest.predictor.is_none() {
         return Err(lacks("model"));
     }
-    let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload: artifact, staging };
-    let loader = app.loader.clone();
-    let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
-    let state = app.loader.slots().state(&caller.tenant, &model);
-    Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(VersionDocument::new(record, state.as_ref()))))
+    Ok((manifest, artifact))
 }
 
 /// A manifest says what it is by its type or name; where it doesn't, one that begins with a brace is JSON.
