@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use super::predictor::Granted;
 use super::{Loader, LoaderError, fit};
 use crate::predict::{Core, LocalCache, Slot, SlotParts};
-use crate::runner::Runner as _;
 use crate::sandbox::{Limits, Plugin, Transform, Use, UseOptions};
 
 impl Loader {
@@ -25,18 +24,11 @@ impl Loader {
             }
             (other, _) => return Err(LoaderError::Runtime(other.to_string())),
         };
-        let signature = match &core {
-            Core::Engine(model) => model.signature(),
-            Core::Predictor(driver) => &driver.signature,
-        };
-        let takes = core.takes_tensors().then_some(signature.inputs.as_slice());
-        let gives = core.gives_tensors().then_some(signature.outputs.as_slice());
+        let takes = core.takes_tensors().then_some(core.signature().inputs.as_slice());
+        let gives = core.gives_tensors().then_some(core.signature().outputs.as_slice());
         fit::transforms(&transforms, takes, gives)?;
-        let predictor = match &core {
-            Core::Engine(_) => None,
-            Core::Predictor(driver) => Some(&*driver.predictor),
-        };
-        let identity = identity(tenant, artifact, transforms.iter().map(|transform| &**transform).chain(predictor), &granted);
+        let plugins = transforms.iter().map(|transform| &**transform).chain(core.predictor().map(|predictor| &**predictor));
+        let identity = identity(tenant, artifact, plugins, &granted);
         let cache =
             manifest.cache.as_ref().map(|cache| LocalCache::new(Duration::from_secs(cache.ttl_seconds.into()), u64::from(cache.max_mb) << 20));
         Ok(Slot::new(SlotParts {

@@ -267,9 +267,9 @@ impl Inside<'_> {
                 Ok(Payload::Tensors(ran.outputs))
             }
             (Core::Predictor(driver), Some(places)) => {
-                let payload = match payload {
-                    payload if !self.slot.core().takes_tensors() => payload,
-                    payload => Payload::Tensors(driver.signature.arrange(tensors(payload)?)?),
+                let payload = match self.slot.core().takes_tensors() {
+                    true => Payload::Tensors(driver.signature.arrange(tensors(payload)?)?),
+                    false => payload,
                 };
                 let start = clock::now();
                 let (answer, times) = Box::pin(driver.predictor.predict(self.request, places, payload, self.terms)).await;

@@ -56,6 +56,24 @@ pub struct Driver {
 }
 
 impl Core {
+    /// Tensors that go in and come out.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        match self {
+            Self::Engine(model) => model.signature(),
+            Self::Predictor(driver) => &driver.signature,
+        }
+    }
+
+    /// The component that answers, where one does.
+    #[must_use]
+    pub fn predictor(&self) -> Option<&Predictor> {
+        match self {
+            Self::Engine(_) => None,
+            Self::Predictor(driver) => Some(&driver.predictor),
+        }
+    }
+
     /// Whether it takes tensors, rather than a body of its own.
     #[must_use]
     pub fn takes_tensors(&self) -> bool {
@@ -124,10 +142,7 @@ impl Slot {
     /// The component that answers, where one does.
     #[must_use]
     pub fn predictor(&self) -> Option<&Predictor> {
-        match &self.0.core {
-            Core::Engine(_) => None,
-            Core::Predictor(driver) => Some(&driver.predictor),
-        }
+        self.0.core.predictor()
     }
 
     /// All models that it keeps in memory.
@@ -142,10 +157,7 @@ impl Slot {
     /// Tensors that go in and come out inside the transforms.
     #[must_use]
     pub fn signature(&self) -> &Signature {
-        match &self.0.core {
-            Core::Engine(model) => model.signature(),
-            Core::Predictor(driver) => &driver.signature,
-        }
+        self.0.core.signature()
     }
 
     /// Stands for tenant, artifact, plugins with their configuration, and the models that these may run.

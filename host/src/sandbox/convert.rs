@@ -7,6 +7,7 @@ use super::bindings::exports::bulkhead::plugin::transformer as export;
 use super::bindings::predictor::exports::bulkhead::plugin::prediction;
 use super::error::SandboxError;
 use super::exchange::Step;
+use super::limits::DIMENSIONS;
 use super::plugin::TensorSignature;
 use super::predictor::{GraphUse, Ports, PredictorDescription};
 use super::transform::Description;
@@ -135,15 +136,14 @@ impl From<prediction::Ports> for Ports {
     }
 }
 
-/// Tensors of a plugin's description, and dimensions of each, at most: they are kept and shown. Far more than any model has.
+/// Tensors of a plugin's description at most: they are kept and shown. Far more than any model has.
 const MOST_TENSORS: usize = 256;
-const MOST_DIMENSIONS: usize = 64;
 
 fn signatures(list: Vec<wit::TensorSignature>) -> Vec<TensorSignature> {
     let signature = |port: wit::TensorSignature| TensorSignature {
         name: bounded(port.name),
         datatype: port.datatype.into(),
-        shape: port.shape.into_iter().take(MOST_DIMENSIONS).map(|extent| extent.max(-1)).collect(),
+        shape: port.shape.into_iter().take(DIMENSIONS).map(|extent| extent.max(-1)).collect(),
     };
     list.into_iter().take(MOST_TENSORS).map(signature).collect()
 }

@@ -10,6 +10,9 @@ pub(super) struct Meter {
     pub(super) exhausted: bool,
 }
 
+/// Dimensions of a tensor that a guest tells of: far more than any model has.
+pub(super) const DIMENSIONS: usize = 64;
+
 /// What an element of a table costs the host: a pointer.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 

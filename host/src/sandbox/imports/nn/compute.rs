@@ -3,11 +3,11 @@
 use super::{Error, ErrorCode, Tensor};
 use crate::runner::{Port, RunError, Signature};
 use crate::sandbox::bindings::predictor::wasi::nn::tensor::TensorType;
+use crate::sandbox::limits::DIMENSIONS;
 use crate::tensor::{self, Datatype};
 
-/// Of an input's name, and of its shape: far more than any model has.
+/// Of an input's name: far more than any model has.
 const NAME_BYTES: usize = 1024;
-const MOST_DIMENSIONS: usize = 64;
 
 /// The host's tensors, as the model's inputs have their types.
 ///
@@ -18,9 +18,9 @@ pub(super) fn taken(signature: &Signature, given: Vec<(String, Tensor)>) -> Resu
         .into_iter()
         .map(|(name, Tensor { dimensions, ty, data })| {
             // Both stand in messages.
-            if name.len() > NAME_BYTES || dimensions.len() > MOST_DIMENSIONS {
+            if name.len() > NAME_BYTES || dimensions.len() > DIMENSIONS {
                 let message = format!(
-                    "expected inputs with names of at most {NAME_BYTES} bytes and at most {MOST_DIMENSIONS} dimensions, got {} and {}",
+                    "expected inputs with names of at most {NAME_BYTES} bytes and at most {DIMENSIONS} dimensions, got {} and {}",
                     name.len(),
                     dimensions.len()
                 );

@@ -101,9 +101,7 @@ impl Nn {
         self.terms = Some(terms);
         self.times = RunTimes::default();
     }
-}
 
-impl Nn {
     /// Whether the guest brought models along, which it may keep.
     pub(in crate::sandbox) fn has_brought(&self) -> bool {
         self.brought > 0
