@@ -50,6 +50,7 @@ pub mod log;
 mod nn;
 mod payload;
 mod predictor;
+pub mod softmax;
 mod tensor;
 pub mod testing;
 

@@ -42,6 +42,12 @@ pub fn dense(widths: &[u32]) -> Vec<u8> {
     model("dense", &graph, &widths[..1], &widths[layers..])
 }
 
+/// x FP32 [-1,4] -> y FP32 [-1,4], numbers that differ in each run.
+#[must_use]
+pub fn dice() -> Vec<u8> {
+    model("dice", &node("RandomUniformLike", &["x"], "y", &[]), &[4], &[4])
+}
+
 /// x FP32 [-1,3,`side`,`side`] -> y FP32 [-1,3,1,1], the mean of each channel: a model that does next to nothing with a
 /// picture.
 #[must_use]

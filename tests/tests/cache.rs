@@ -74,6 +74,29 @@ async fn who_wants_a_new_answer_gets_one() {
 }
 
 #[tokio::test]
+async fn a_renewed_answer_is_everybodys() {
+    let host = TestHost::start().await;
+    host.deploy("dice", "1.0.0", &format!("{}\n[cache]\nttl_seconds = 600\n", fixtures::PLAIN), bulkhead_tests::onnx::dice()).await;
+    let first = host.predict("dice", &row(1)).await;
+    let mut spaced = row(1);
+    spaced["inputs"][0]["data"][0] = json!(1.0);
+    let ask = async || {
+        let (same, other) = (host.predict("dice", &row(1)).await, host.predict("dice", &spaced).await);
+        assert_eq!((event(&same), event(&other)), ("hit", "hit"));
+        assert_eq!(same.json(), other.json());
+        same.json()
+    };
+    // Twice: by what it says, and by its text.
+    assert_eq!((ask().await, ask().await), (first.json(), first.json()));
+    let request = host.request(Method::POST, "/v2/models/dice/infer").header("cache-control", "no-cache");
+    let renewed = host.send(request.body(row(1).to_string())).await;
+    assert_eq!(event(&renewed), "bypass");
+    assert_ne!(renewed.json()["outputs"], first.json()["outputs"]);
+    assert_eq!((&ask().await["outputs"], &ask().await["outputs"]), (&renewed.json()["outputs"], &renewed.json()["outputs"]));
+    assert_eq!(runs(&host, "dice").await, 2.0);
+}
+
+#[tokio::test]
 async fn many_that_ask_at_once_share_one_run() {
     let host = TestHost::start().await;
     deploy(&host, "slow", "").await;

@@ -81,7 +81,7 @@ async fn what_can_not_be_served_is_refused_and_leaves_nothing() {
     let classify = |config: &str| format!("{PLAIN}\ntransforms = [{{ plugin = \"classify@0.1.0\", config = {{ {config} }} }}]");
     let iris = || fixtures::demo("iris/model.onnx");
     let digits = || fixtures::demo("digits/model.onnx");
-    let cases: [Refused; 14] = [
+    let cases: [Refused; 15] = [
         ("not ONNX", PLAIN.into(), b"hello, I am no model".to_vec(), "invalid_model", &["can't be loaded"]),
         ("nothing", PLAIN.into(), Vec::new(), "invalid_model", &["can't be loaded"]),
         ("truncated", PLAIN.into(), fixtures::model("truncated"), "invalid_model", &["can't be loaded"]),
@@ -113,6 +113,14 @@ async fn what_can_not_be_served_is_refused_and_leaves_nothing() {
             iris(),
             "unsupported_runtime",
             &["container"],
+        ),
+        (
+            // More than any machine has.
+            "a device that is not there",
+            format!("{PLAIN}\n[engine]\ndevice = \"cuda:255\""),
+            iris(),
+            "device_unavailable",
+            &["`cuda:255` can't be had on this host", "onnxruntime.sh --gpu"],
         ),
     ];
     for (what, manifest, model, code, words) in cases {

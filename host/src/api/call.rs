@@ -124,13 +124,16 @@ fn let_through(slot: &Slot, headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// Adds the headers that say which version answered, and where the time went.
 pub(super) fn say_who_answered(headers: &mut HeaderMap, slot: &Slot, variant: Variant, (timings, cache): (Timings, Option<CacheEvent>)) {
-    // Those below, the type of the body and the request's id, so that the map grows once.
-    headers.reserve(6);
+    // Those below, type and length of the body and the request's id, so that the map grows once.
+    headers.reserve(8);
     // Names and versions have a syntax that fits into headers.
     headers.insert(MODEL, HeaderValue::from_str(slot.model()).unwrap_or(HeaderValue::from_static("")));
     headers.insert(VERSION, HeaderValue::from_str(slot.version()).unwrap_or(HeaderValue::from_static("")));
     headers.insert(VARIANT, HeaderValue::from_static(variant.name()));
-    headers.insert(SERVER_TIMING, server_timing(timings));
+    // An answer that was kept spent none.
+    if cache != Some(CacheEvent::Hit) {
+        headers.insert(SERVER_TIMING, server_timing(timings));
+    }
     if let Some(event) = cache {
         headers.insert(CACHE, HeaderValue::from_static(event.name()));
     }

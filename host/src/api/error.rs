@@ -56,6 +56,7 @@ codes! {
     INVALID_CONFIG "invalid_plugin_config" 422 "A plugin refuses its configuration; `details.pointer` points into it.";
     MISMATCH "transforms_do_not_fit" 422 "What the plugins make or read is not what the models take or give.";
     UNSUPPORTED_RUNTIME "unsupported_runtime" 422 "The manifest asks for a runtime that this host has not.";
+    DEVICE_UNAVAILABLE "device_unavailable" 422 "The manifest asks for a device that this host has not; nothing runs on another instead.";
     INTERNAL "internal" 500 "The host's own fault; the log has more under the request id.";
     PLUGIN_ERROR "plugin_error" 502 "A plugin says that something went wrong in it.";
     PLUGIN_TRAPPED "plugin_trapped" 502 "A plugin broke off.";
@@ -205,6 +206,7 @@ impl From<LoaderError> for ApiError {
             LoaderError::Unfit { pointer, message: problem } => {
                 Self::new(INVALID_MANIFEST, message).with(json!({ "problems": [{ "pointer": pointer, "message": problem }] }))
             }
+            LoaderError::Device(_) => Self::new(DEVICE_UNAVAILABLE, message).with(json!({ "pointer": "/engine/device" })),
             LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
             LoaderError::MissingGraph(_) | LoaderError::Graph { .. } => Self::new(MISSING_GRAPH, message),

@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 
 use super::error::{ApiError, INVALID_INPUT};
@@ -22,7 +24,7 @@ const TRUSTED_BYTES: usize = 1 << 20;
 pub(super) async fn whole(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Vec<u8>, ApiError> {
     let mut body = announced(what, headers, body, limit).await?;
     let mut bytes = Vec::with_capacity(reserved(headers));
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = next(&mut body).await {
         let frame = frame.map_err(|error| ApiError::new(INVALID_INPUT, format!("{what} broke off: {error}")))?;
         // The other kind of frame is trailers.
         let Ok(data) = frame.into_data() else { continue };
@@ -34,6 +36,17 @@ pub(super) async fn whole(what: &str, headers: &HeaderMap, body: Body, limit: u6
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)
+}
+
+/// The next piece of a body; none at its end.
+///
+/// A body whose length was announced is over when all of it is there. To be told so by another poll would cost a round
+/// through the scheduler: the sender of the pieces is the connection's own task.
+pub(super) async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
+    if body.is_end_stream() {
+        return None;
+    }
+    body.frame().await
 }
 
 /// The body, unless it says itself that it is too large.

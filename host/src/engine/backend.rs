@@ -1,4 +1,4 @@
-//! What the engine asks of a runtime; the real one is ONNX Runtime, in `onnx.rs`.
+//! What the engine asks of a runtime; the real one is ONNX Runtime, in `onnx/`.
 
 use super::merge::View;
 use crate::runner::Signature;
@@ -85,6 +85,14 @@ pub enum BackendError {
         pointer: String,
         /// What was expected and what came.
         message: String,
+    },
+    /// The device that the manifest names is not there, or the runtime has nothing for it.
+    #[error("device `{device}` can't be had on this host: {why}")]
+    Device {
+        /// As the manifest has it.
+        device: String,
+        /// The runtime's own message, and what to do.
+        why: String,
     },
     /// Ended by [`Stop`].
     #[error("the run was ended")]

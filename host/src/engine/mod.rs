@@ -120,11 +120,9 @@ impl Engine {
     fn load_sized(&self, artifact: &Path, options: &LoadOptions, small: bool) -> Result<Arc<Model>, BackendError> {
         let instances = options.instances.unwrap_or(1);
         let fitting = Sizing { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
-        if options.threads.is_none() && small && self.cores > 1 {
+        if options.threads.is_none() && options.cuda.is_none() && small && self.cores > 1 {
             let model = self.load_with(artifact, options, Sizing { instances, threads: 1 })?;
-            // A further context on a graphics card takes far more than a session on the CPU.
-            let alone = options.instances.is_none() && options.cuda.is_none();
-            return match (model.runs_inline(), alone) {
+            return match (model.runs_inline(), options.instances.is_none()) {
                 (true, true) => self.load_with(artifact, options, Sizing { instances: self.cores.min(TINY_INSTANCES), threads: 1 }).or(Ok(model)),
                 (true, false) => Ok(model),
                 (false, _) if fitting.threads == 1 => Ok(model),

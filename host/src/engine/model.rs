@@ -58,7 +58,8 @@ pub struct Model {
     /// Requests under way, counted where batches pay.
     under_way: AtomicUsize,
     inline: AtomicBool,
-    /// The watch had to end an inline run, replies have an order, or nobody knows how long a run takes.
+    /// The watch had to end an inline run, replies have an order, a graphics card runs it, or nobody knows how long a run
+    /// takes.
     never_inline: AtomicBool,
     mean_nanos: AtomicU64,
     next_run: AtomicU64,
@@ -166,7 +167,9 @@ impl Model {
         let queue = Queue::new(limits, terms.levels, batching.max_queue_size as usize, metrics.queue_depth.clone());
         let sessions = backends.into_iter().map(Mutex::new).collect();
         let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, metrics, counter: Counter::default() });
-        let inline = learned.run.is_some_and(|run| run < INLINE_BELOW) && !batching.preserve_ordering;
+        // While a graphics card works its caller waits: not on a thread of others.
+        let never_inline = on_gpu || batching.preserve_ordering || !is_tried;
+        let inline = learned.run.is_some_and(|run| run < INLINE_BELOW) && !never_inline;
         let model = Self {
             shared,
             workers: Mutex::default(),
@@ -180,7 +183,7 @@ impl Model {
             batches_pay: learned.batches_pay,
             under_way: AtomicUsize::new(0),
             inline: AtomicBool::new(inline),
-            never_inline: AtomicBool::new(batching.preserve_ordering || !is_tried),
+            never_inline: AtomicBool::new(never_inline),
             batching,
             mean_nanos: AtomicU64::new(learned.run.map_or(u64::MAX, nanos)),
             next_run: AtomicU64::new(1),

@@ -25,6 +25,9 @@ pub enum LoaderError {
         /// What was expected and what came.
         message: String,
     },
+    /// The device that the manifest names can't be had.
+    #[error(transparent)]
+    Device(BackendError),
     /// A runtime that this version has not.
     #[error("runtime `{0}` is not there yet in this version; `onnx` and `predictor` are")]
     Runtime(String),
@@ -97,6 +100,7 @@ impl From<BackendError> for LoaderError {
     fn from(error: BackendError) -> Self {
         match error {
             BackendError::Manifest { pointer, message } => Self::Unfit { pointer, message },
+            error @ BackendError::Device { .. } => Self::Device(error),
             other => Self::Model(other.to_string()),
         }
     }

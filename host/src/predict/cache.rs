@@ -1,7 +1,8 @@
 //! Answers that are kept for requests that ask the same.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -9,10 +10,18 @@ use parking_lot::Mutex;
 
 use super::PredictError;
 use super::key::Key;
+use crate::clock;
 use crate::payload::Payload;
 
-/// An answer that is kept: what came out, and the id of no request.
-pub(super) type Kept = Arc<Payload>;
+/// An answer that is kept.
+pub(super) type Kept = Arc<Keep>;
+
+/// What came out, and the id of no request.
+pub(super) struct Keep {
+    pub(super) payload: Payload,
+    /// It is good until then.
+    pub(super) until: Instant,
+}
 
 /// Who was to make an answer could not: it was told why itself.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +40,17 @@ pub(super) trait AnswerCache: Send + Sync {
     /// Where `make` gave none, whoever ran it.
     async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade>;
 
-    /// Keeps an answer in place of the one that is there.
+    /// Keeps an answer.
     async fn put(&self, key: Key, answer: Kept);
+
+    /// Keeps an answer in place of one that may be there.
+    async fn renew(&self, key: Key, answer: Kept);
+
+    /// How long an answer that is made now is good.
+    fn ttl(&self) -> Duration;
+
+    /// How many answers were renewed: what is derived from others may be old once this rises.
+    fn renewed(&self) -> u64;
 }
 
 /// What a look into the cache came to.
@@ -87,6 +105,8 @@ impl CacheUse {
 pub struct LocalCache {
     answers: moka::future::Cache<Key, Kept>,
     bytes: u64,
+    ttl: Duration,
+    renewed: AtomicU64,
 }
 
 /// What an entry takes beside its answer.
@@ -97,7 +117,7 @@ impl LocalCache {
     #[must_use]
     pub fn new(ttl: Duration, bytes: u64) -> Self {
         let answers = moka::future::Cache::builder().max_capacity(bytes).weigher(|_: &Key, answer: &Kept| weight(answer)).time_to_live(ttl).build();
-        Self { answers, bytes }
+        Self { answers, bytes, ttl, renewed: AtomicU64::new(0) }
     }
 
     /// Holds to the bound now, rather than some answers later, and keeps nothing that does not fit by itself.
@@ -110,7 +130,7 @@ impl LocalCache {
 }
 
 fn weight(answer: &Kept) -> u32 {
-    u32::try_from(ENTRY_BYTES + bytes_of(answer)).unwrap_or(u32::MAX)
+    u32::try_from(ENTRY_BYTES + bytes_of(&answer.payload)).unwrap_or(u32::MAX)
 }
 
 fn bytes_of(payload: &Payload) -> usize {
@@ -124,7 +144,7 @@ fn bytes_of(payload: &Payload) -> usize {
 #[async_trait]
 impl AnswerCache for LocalCache {
     async fn get(&self, key: &Key) -> Option<Kept> {
-        self.answers.get(key).await
+        self.answers.get(key).await.filter(|answer| clock::now() < answer.until)
     }
 
     async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade> {
@@ -139,6 +159,19 @@ impl AnswerCache for LocalCache {
         self.answers.insert(key, Arc::clone(&answer)).await;
         self.settle(&key, &answer).await;
     }
+
+    async fn renew(&self, key: Key, answer: Kept) {
+        self.put(key, answer).await;
+        self.renewed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    fn renewed(&self) -> u64 {
+        self.renewed.load(Ordering::Relaxed)
+    }
 }
 
 /// Answers from the cache where it may, and else by `make`.
@@ -147,23 +180,24 @@ pub(super) async fn answer<F>(
     key: Key,
     wanted: CacheUse,
     make: impl Fn() -> F + Send + Sync,
-) -> Result<(Payload, CacheEvent), PredictError>
+) -> Result<(Kept, CacheEvent), PredictError>
 where
     F: Future<Output = Result<Payload, PredictError>> + Send,
 {
+    let keep = |payload| Arc::new(Keep { payload, until: clock::now() + cache.ttl() });
     if wanted != CacheUse::Any {
-        let kept = Arc::new(make().await?);
+        let kept = keep(make().await?);
         if wanted == CacheUse::Fresh {
-            cache.put(key, Arc::clone(&kept)).await;
+            cache.renew(key, Arc::clone(&kept)).await;
         }
-        return Ok((unwrapped(kept), CacheEvent::Bypass));
+        return Ok((kept, CacheEvent::Bypass));
     }
     // What this request's own attempt came to, if there was one.
     let own: Mutex<Option<Result<(), PredictError>>> = Mutex::default();
     let attempt = Box::pin(async {
         let made = make().await;
         let (outcome, kept) = match made {
-            Ok(payload) => (Ok(()), Ok(Arc::new(payload))),
+            Ok(payload) => (Ok(()), Ok(keep(payload))),
             Err(error) => (Err(error), Err(NotMade)),
         };
         *own.lock() = Some(outcome);
@@ -172,14 +206,17 @@ where
     let got = cache.get_or_make(key, attempt).await;
     let own = own.into_inner();
     match (got, own) {
-        (Ok(kept), None) => Ok((unwrapped(kept), CacheEvent::Hit)),
-        (Ok(kept), Some(_)) => Ok((unwrapped(kept), CacheEvent::Miss)),
+        (Ok(kept), None) => Ok((kept, CacheEvent::Hit)),
+        (Ok(kept), Some(_)) => Ok((kept, CacheEvent::Miss)),
         (Err(NotMade), Some(Err(error))) => Err(error),
         // Somebody else's error is not this request's: its time, say, was up sooner.
-        (Err(NotMade), _) => make().await.map(|payload| (payload, CacheEvent::Miss)),
+        (Err(NotMade), _) => make().await.map(|payload| (keep(payload), CacheEvent::Miss)),
     }
 }
 
-fn unwrapped(kept: Kept) -> Payload {
-    Arc::try_unwrap(kept).unwrap_or_else(|kept| Payload::clone(&kept))
+impl Keep {
+    /// The answer itself, copied only where it is kept.
+    pub(super) fn taken(kept: Kept) -> Payload {
+        Arc::try_unwrap(kept).map_or_else(|kept| kept.payload.clone(), |keep| keep.payload)
+    }
 }

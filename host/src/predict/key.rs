@@ -10,19 +10,18 @@ use crate::tensor_json;
 /// Stands for a question: 256 bits, so that two never meet by chance, nor by anybody's effort.
 pub(super) type Key = [u8; 32];
 
+/// The key of a request by its text, to the letter, after so many answers were renewed; none that [`key`] gives.
+pub(super) fn exact(slot: &Slot, headers: &[(String, String)], text: &str, renewed: u64) -> Key {
+    let mut hasher = begun(slot, headers);
+    hasher.update(b"\0exact");
+    hasher.update(renewed.to_le_bytes());
+    part(&mut hasher, text.as_bytes());
+    hasher.finalize().into()
+}
+
 /// The key of a request to a version.
 pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, outputs: &[String]) -> Key {
-    let mut hasher = Sha256::new();
-    hasher.update(slot.identity());
-    // Only who is told of the request sees its headers.
-    let transforms = slot.transforms().iter().any(|transform| transform.description().request);
-    if transforms || slot.predictor().is_some_and(|predictor| predictor.description().request) {
-        count(&mut hasher, headers.len());
-        for (name, value) in headers {
-            part(&mut hasher, name.as_bytes());
-            part(&mut hasher, value.as_bytes());
-        }
-    }
+    let mut hasher = begun(slot, headers);
     hasher.update(b"\0outputs");
     count(&mut hasher, outputs.len());
     for output in outputs {
@@ -62,6 +61,22 @@ pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, 
         }
     }
     hasher.finalize().into()
+}
+
+/// What the answer depends on beside the body.
+fn begun(slot: &Slot, headers: &[(String, String)]) -> Sha256 {
+    let mut hasher = Sha256::new();
+    hasher.update(slot.identity());
+    // Only who is told of the request sees its headers.
+    let transforms = slot.transforms().iter().any(|transform| transform.description().request);
+    if transforms || slot.predictor().is_some_and(|predictor| predictor.description().request) {
+        count(&mut hasher, headers.len());
+        for (name, value) in headers {
+            part(&mut hasher, name.as_bytes());
+            part(&mut hasher, value.as_bytes());
+        }
+    }
+    hasher
 }
 
 /// With its length, so that what ends here can't begin there.

@@ -6,10 +6,12 @@ mod error;
 mod key;
 mod slots;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use cache::{AnswerCache, Keep, Kept};
 pub use cache::{CacheEvent, CacheUse, LocalCache};
 pub use error::PredictError;
 pub use slots::{Core, Driver, Missing, Slot, SlotParts, Slots, State, Variant};
@@ -20,7 +22,8 @@ use crate::runner::{RunError, RunTimes, Runner as _, Signature, Terms};
 use crate::sandbox::{Exchange, Places, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::{CANCELLED, Timings};
 use crate::tensor::Tensor;
-use crate::tensor_json::{self, Malformed};
+use crate::tensor_json::{self, Answer, Malformed};
+use key::Key;
 
 /// The name under which an answer that is no tensors can be asked for.
 pub const ANSWER: &str = "answer";
@@ -57,6 +60,12 @@ pub struct Reply {
     pub timings: Timings,
     /// What the look into the cache came to, where the version has one.
     pub cache: Option<CacheEvent>,
+}
+
+impl Reply {
+    fn kept(kept: &Kept, id: Option<String>) -> Self {
+        Self { payload: kept.payload.clone(), id, timings: Timings::default(), cache: Some(CacheEvent::Hit) }
+    }
 }
 
 /// Runs one request through a version, and counts what became of it.
@@ -107,8 +116,22 @@ impl Drop for Going<'_> {
 
 /// From what is kept, or by running it.
 async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
+    let is_plain = slot.transforms().is_empty() && slot.core().takes_tensors();
+    // Who asks the same again mostly does so to the letter: then the text need not even be read.
+    let exact = match (&ask.payload, slot.cache()) {
+        (Payload::Json(text), Some(cache)) if is_plain => {
+            let key = key::exact(slot, &request.headers, text, cache.renewed());
+            if ask.cache == CacheUse::Any
+                && let Some(kept) = cache.get(&key).await
+            {
+                return Ok(Reply::kept(&kept, None));
+            }
+            Some(key)
+        }
+        _ => None,
+    };
     // JSON of tensors asks the same as the tensors, whatever the protocol.
-    let (ask, id) = if slot.transforms().is_empty() && slot.core().takes_tensors() { decoded(ask)? } else { (ask, None) };
+    let (ask, id) = if is_plain { decoded(ask)? } else { (ask, None) };
     let Some(cache) = slot.cache() else {
         let mut timings = Timings::default();
         let payload = made(slot, request, ask, &mut timings).await?;
@@ -116,9 +139,10 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
     };
     let key = key::key(slot, &request.headers, &ask.payload, &ask.outputs);
     if ask.cache == CacheUse::Any
-        && let Some(payload) = cache.get(&key).await
+        && let Some(kept) = cache.get(&key).await
     {
-        return Ok(Reply { payload: Payload::clone(&payload), id, timings: Timings::default(), cache: Some(CacheEvent::Hit) });
+        keep_exact(slot, cache, exact.filter(|_| id.is_none()), &kept).await;
+        return Ok(Reply::kept(&kept, id));
     }
     let timings = Mutex::new(Timings::default());
     let make = || async {
@@ -129,9 +153,21 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
     };
     // Somebody else's run may last longer than this request's time.
     let looked = tokio::time::timeout_at(request.deadline.moment().into(), cache::answer(cache, key, ask.cache, make)).await;
-    let (payload, event) = looked.map_err(|_| PredictError::from(RunError::Deadline))??;
+    let (kept, event) = looked.map_err(|_| PredictError::from(RunError::Deadline))??;
+    // A renewed one is kept by its text when it is asked for the next time: these keys are old now.
+    keep_exact(slot, cache, exact.filter(|_| id.is_none() && event != CacheEvent::Bypass), &kept).await;
     let timings = *timings.lock();
-    Ok(Reply { payload, id, timings, cache: Some(event) })
+    Ok(Reply { payload: Keep::taken(kept), id, timings, cache: Some(event) })
+}
+
+/// Keeps an answer as the text that it is to who asked in this one, for as long as itself.
+async fn keep_exact(slot: &Slot, cache: &dyn AnswerCache, exact: Option<Key>, kept: &Kept) {
+    let (Some(key), Payload::Tensors(outputs)) = (exact, &kept.payload) else { return };
+    let answer = Answer { model: slot.model(), version: slot.version(), id: None, outputs, follow: &[] };
+    // What JSON can't carry is refused to each who asks.
+    if let Ok(text) = tensor_json::encode(&answer) {
+        cache.put(key, Arc::new(Keep { payload: Payload::Json(text), until: kept.until })).await;
+    }
 }
 
 async fn made(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {

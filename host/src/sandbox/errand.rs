@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use super::error::TimeIsUp;
 use crate::clock;
@@ -31,14 +30,17 @@ struct Place {
 impl Errands {
     /// Has work done, and says how long the guest stood still for it. Only for guests that [`drive`] runs: else it waits for
     /// ever.
-    pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<(T, Duration)> {
-        let (sender, receiver) = oneshot::channel();
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> (T, Duration) {
+        let done = Arc::new(Mutex::new(None));
+        let into = Arc::clone(&done);
         self.0.lock().left = Some(Box::pin(async move {
-            // Nobody waits for it where the guest is gone.
-            let _ = sender.send(work.await);
+            let outcome = work.await;
+            *into.lock() = Some(outcome);
         }));
-        let done = receiver.await.ok()?;
-        Some((done, self.0.lock().took))
+        // Without a waker: who drives the guest polls it after each errand, and one would have the whole task polled
+        // once more for nothing.
+        let done = std::future::poll_fn(|_| done.lock().take().map_or(Poll::Pending, Poll::Ready)).await;
+        (done, self.0.lock().took)
     }
 
     fn take(&self) -> Option<Work> {
@@ -93,8 +95,8 @@ mod tests {
     async fn a_guest_goes_on_with_what_its_errand_gave() {
         let errands = Errands::default();
         let guest = async {
-            let (one, took) = errands.run(async { 1 }).await.unwrap();
-            let (two, _) = errands.run(async { 2 }).await.unwrap();
+            let (one, took) = errands.run(async { 1 }).await;
+            let (two, _) = errands.run(async { 2 }).await;
             assert!(took < Duration::from_secs(1));
             Ok(one + two)
         };
@@ -109,13 +111,13 @@ mod tests {
             Some(Patience { until: now + Duration::from_millis(50), at_most: now + Duration::from_millis(at_most) })
         };
         let guest = async {
-            errands.run(tokio::time::sleep(Duration::from_millis(200))).await.unwrap();
+            errands.run(tokio::time::sleep(Duration::from_millis(200))).await;
             Ok(())
         };
         drive(&errands, patience(10_000), guest).await.unwrap();
         // The request's time goes on meanwhile.
         let guest = async {
-            errands.run(tokio::time::sleep(Duration::from_millis(200))).await.unwrap();
+            errands.run(tokio::time::sleep(Duration::from_millis(200))).await;
             tokio::time::sleep(Duration::from_secs(10)).await;
             Ok(())
         };

@@ -6,6 +6,7 @@
 mod rows;
 
 use bulkhead_sdk::prelude::*;
+use bulkhead_sdk::softmax;
 
 /// The name that the manifest grants the cheap model under.
 const SMALL: &str = "small";
@@ -85,13 +86,13 @@ impl Predictor for Cascade {
 impl Cascade {
     /// Whether the most probable class of a row is probable enough. Scores that are no numbers never are.
     fn is_sure(&self, row: &[f32]) -> bool {
-        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let greatest = softmax::greatest(row);
         let probability = match self.kind {
-            Kind::Probabilities => greatest,
-            Kind::Logits => 1.0 / row.iter().map(|score| (score - greatest).exp()).sum::<f32>(),
+            Kind::Probabilities => f64::from(greatest),
+            Kind::Logits => 1.0 / softmax::exp_sum(row, greatest),
         };
         // Not so for NaN.
-        probability >= self.sure_from
+        probability >= f64::from(self.sure_from)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use bulkhead_sdk::Element;
+use bulkhead_sdk::{Element, softmax};
 use serde::Serialize;
 
 /// A type of scores.
@@ -12,6 +12,8 @@ pub(crate) trait Score: Element + PartialOrd + Serialize {
     fn is_finite(self) -> bool;
     /// Of the difference to the greatest score, so it never overflows.
     fn exp_below(self, greatest: Self) -> f64;
+    /// Of all of them.
+    fn exp_sum(row: &[Self], greatest: Self) -> f64;
     fn from_f64(value: f64) -> Self;
 }
 
@@ -24,6 +26,10 @@ impl Score for f32 {
 
     fn exp_below(self, greatest: Self) -> f64 {
         f64::from((self - greatest).exp())
+    }
+
+    fn exp_sum(row: &[Self], greatest: Self) -> f64 {
+        softmax::exp_sum(row, greatest)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "as precise as the model")]
@@ -41,6 +47,10 @@ impl Score for f64 {
 
     fn exp_below(self, greatest: Self) -> f64 {
         (self - greatest).exp()
+    }
+
+    fn exp_sum(row: &[Self], greatest: Self) -> f64 {
+        row.iter().map(|score| score.exp_below(greatest)).sum()
     }
 
     fn from_f64(value: f64) -> Self {
@@ -67,7 +77,7 @@ pub(crate) fn rank<T: Score>(row: &[T], logits: bool, top: usize) -> Option<Vec<
         return None;
     }
     if logits {
-        let sum: f64 = row.iter().map(|score| score.exp_below(greatest)).sum();
+        let sum = T::exp_sum(row, greatest);
         for (_, score) in &mut ranked {
             *score = T::from_f64(score.exp_below(greatest) / sum);
         }

@@ -1,6 +1,7 @@
 //! What the caller gets.
 
 use bulkhead_sdk::prelude::*;
+use bulkhead_sdk::softmax;
 
 /// Everything that was found, from the top down.
 #[derive(Serialize)]
@@ -30,13 +31,14 @@ pub(crate) fn most_probable(scores: &Tensor, rows: usize) -> Result<Vec<(usize, 
         )));
     }
     let classes = values.len() / rows;
+    #[expect(clippy::cast_possible_truncation, reason = "as precise as the scores")]
     let of_row = |row: &[f32]| {
         let (class, greatest) =
             row.iter().copied().enumerate().fold((0, f32::NEG_INFINITY), |best, (at, score)| if score > best.1 { (at, score) } else { best });
         if !greatest.is_finite() {
             return Err(Error::internal(format!("the reader's `{}` holds scores that are no finite numbers", scores.name())));
         }
-        Ok((class, 1.0 / row.iter().map(|score| (score - greatest).exp()).sum::<f32>()))
+        Ok((class, (1.0 / softmax::exp_sum(row, greatest)) as f32))
     };
     values.chunks_exact(classes).map(of_row).collect()
 }

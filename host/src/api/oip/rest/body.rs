@@ -6,7 +6,6 @@
 use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::{Buf as _, Bytes};
-use http_body_util::BodyExt as _;
 
 use super::infer::Said;
 use super::inflate::Encoding;
@@ -161,7 +160,7 @@ impl Incoming {
     /// The next piece; false at the end.
     async fn more(&mut self) -> Result<bool, ApiError> {
         while self.now.is_empty() {
-            let Some(frame) = self.frames.frame().await else { return Ok(false) };
+            let Some(frame) = upload::next(&mut self.frames).await else { return Ok(false) };
             let frame = frame.map_err(|error| invalid(format!("{WHAT} broke off: {error}")))?;
             // The other kind of frame is trailers.
             let Ok(data) = frame.into_data() else { continue };
