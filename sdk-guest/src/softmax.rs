@@ -52,7 +52,7 @@ pub fn exp_sum(scores: &[f32], greatest: f32) -> f64 {
 const LOWEST: f32 = -87.0;
 
 /// The natural logarithm of 2 as a number of few digits, whose products with small whole numbers are exact, and the rest.
-const LN_2: (f32, f32) = (0.693_359_375, -2.121_944_4e-4);
+const LN_2: (f32, f32) = (355.0 / 512.0, -2.121_944_4e-4);
 
 /// Of a number that is not above zero. Without branches, so that the compiler takes several at once.
 #[inline]

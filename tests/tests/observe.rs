@@ -142,7 +142,14 @@ async fn the_openapi_document_grows_with_the_models() {
     let host = TestHost::start().await;
     let fixed = host.get("/openapi.json").await.ok();
     assert!(fixed["openapi"].as_str().unwrap().starts_with("3.1"), "{}", fixed["openapi"]);
-    for path in ["/v1/models", "/v1/models/{name}/predict", "/v1/models/{name}/promote", "/v1/plugins/{name}/versions/{version}"] {
+    for path in [
+        "/v1/models",
+        "/v1/models/{name}/predict",
+        "/v1/models/{name}/promote",
+        "/v1/plugins/{name}/versions/{version}",
+        "/v2",
+        "/v2/models/{name}/versions/{version}/infer",
+    ] {
         assert!(fixed["paths"].get(path).is_some(), "{path}");
     }
     let path = "/v1/models/digits/predict";

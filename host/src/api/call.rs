@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bulkhead_registry::{ModelName, ModelRef, TenantId};
+use tokio::sync::SemaphorePermit;
 
 use super::App;
 use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLOADED};
@@ -49,13 +50,8 @@ pub(super) async fn call<T>(
     headers: &HeaderMap,
     read: impl AsyncFnOnce(&Slot) -> Result<(Ask, T), ApiError>,
 ) -> Result<Called<T>, ApiError> {
-    let _place = app.in_flight.try_acquire().map_err(|_| {
-        ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight))
-    })?;
-    let mut deadline = predict::deadline(app.http.request_timeout, context.arrived);
-    if let Some(sooner) = context.deadline {
-        deadline = deadline.or_sooner(Deadline::at(sooner));
-    }
+    let _place = if context.has_place { None } else { Some(place(app)?) };
+    let mut deadline = deadline(app, context);
     if let Some(timeout) = timeout(headers)? {
         deadline = deadline.or_sooner(predict::deadline(timeout, context.arrived));
     }
@@ -81,8 +77,21 @@ pub(super) async fn call<T>(
     Ok(Called { slot, variant, reply, said })
 }
 
+/// A place among the requests under way, or a refusal at once.
+pub(super) fn place(app: &App) -> Result<SemaphorePermit<'_>, ApiError> {
+    app.in_flight
+        .try_acquire()
+        .map_err(|_| ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight)))
+}
+
+/// When it must be answered, by the host's bound and the caller's.
+pub(super) fn deadline(app: &App, context: &Context) -> Deadline {
+    let deadline = predict::deadline(app.http.request_timeout, context.arrived);
+    context.deadline.map_or(deadline, |sooner| deadline.or_sooner(Deadline::at(sooner)))
+}
+
 /// The version that answers; an archived one that is asked for by its number is loaded first.
-async fn pick(app: &App, Target { tenant, model: name, version }: Target<'_>) -> Result<(Arc<Slot>, Variant), ApiError> {
+pub(super) async fn pick(app: &App, Target { tenant, model: name, version }: Target<'_>) -> Result<(Arc<Slot>, Variant), ApiError> {
     match app.loader.slots().pick(tenant.as_str(), name, version) {
         Err(Missing::Unloaded(name, version)) => {
             let model = ModelRef::from_path(RawVersion::new(&name, &version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;

@@ -95,6 +95,12 @@ impl Life {
         self.has_started() && !self.is_stopping()
     }
 
+    /// Waits until somebody tells the host to stop.
+    async fn stops(&self) {
+        // The sender is this.
+        let _ = self.watch().wait_for(|stage| stage.stopping).await;
+    }
+
     /// Tells of each change.
     fn watch(&self) -> watch::Receiver<Stage> {
         self.stage.subscribe()

@@ -9,7 +9,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::App;
 use super::extract::Caller;
-use super::{models, plugins, versions};
+use super::{models, oip, plugins, versions};
 use crate::predict::{Slot, State as VersionState};
 use crate::runner::Port;
 use crate::sandbox::{Predictor, Transform};
@@ -48,7 +48,7 @@ pub(super) fn routes() -> Router<App> {
 async fn document(State(app): State<App>, caller: Caller) -> Json<Value> {
     let mut document = serde_json::to_value(Fixed::openapi()).unwrap_or_default();
     if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
-        for (path, operation) in fixed_predict() {
+        for (path, operation) in fixed_predict().into_iter().chain(oip::rest::document::paths()) {
             paths.insert(path, operation);
         }
         let mut all = app.loader.slots().all();

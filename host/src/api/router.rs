@@ -69,7 +69,7 @@ where
     let arrived = clock::now();
     let mut request = request.map(Body::new);
     let request_id = request_id(request.headers());
-    request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None });
+    request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None, has_place: false });
     let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);
     let mut response = router.call(request).await?;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {

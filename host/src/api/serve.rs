@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::router;
 
@@ -45,11 +46,12 @@ pub enum Protocol {
 /// Serves until `stop`, then lets requests under way finish within `drain`.
 pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, stop: impl Future<Output = ()>, drain: Duration) {
     let graceful = GracefulShutdown::new();
+    let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection(stream, protocol, router.clone(), &graceful),
+                Ok((stream, _)) => connection(stream, protocol, router.clone(), &graceful, &stopping),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -59,12 +61,13 @@ pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, st
         }
     }
     drop(listener);
+    stopping.cancel();
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way did not finish within {} ms and are cut off", drain.as_millis());
     }
 }
 
-fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &GracefulShutdown) {
+fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &GracefulShutdown, stopping: &CancellationToken) {
     // Answers are written whole: waiting for more to send would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection closed at once");
@@ -79,7 +82,19 @@ fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &
         Protocol::Http2 => {
             let mut http = http2::Builder::new(TokioExecutor::new());
             http.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).adaptive_window(true);
-            spawn(graceful.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))));
+            let (watcher, stopping) = (graceful.watcher(), stopping.clone());
+            tokio::spawn(async move {
+                // Who says nothing at all is waited for no longer than this, and not by a host that stops: for HTTP/2 time
+                // begins behind the first bytes.
+                let mut first = [0];
+                let speaks = tokio::select! {
+                    peeked = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut first)) => matches!(peeked, Ok(Ok(1))),
+                    () = stopping.cancelled() => false,
+                };
+                if speaks {
+                    spawn(watcher.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))));
+                }
+            });
         }
     }
 }

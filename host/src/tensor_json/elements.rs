@@ -171,7 +171,7 @@ fn integer<N: Integer>(reader: &mut Reader<'_>, sink: &mut Sink<'_>, datatype: D
         return Err(reader.unexpected(datatype.name()));
     }
     let Some(value) = N::of(negative, magnitude).filter(|_| fits) else {
-        return Err(format!("{} is out of the range of {datatype}", reader.number()));
+        return Err(format!("{} is out of the range of {datatype}", reader.number_shown()));
     };
     value.put(sink);
     reader.skip(length + usize::from(negative));
@@ -194,7 +194,7 @@ fn float<F: fast_float2::FastFloat + From<f32>>(reader: &mut Reader<'_>, datatyp
                 return Err(reader.unexpected(datatype.name()));
             }
             if !put(value) {
-                return Err(format!("{} is out of the range of {datatype}", reader.number()));
+                return Err(format!("{} is out of the range of {datatype}", reader.number_shown()));
             }
             reader.skip(length);
             Ok(())

@@ -8,6 +8,9 @@ use std::borrow::Cow;
 /// Nesting of values. Arbitrary; enough for the largest rank.
 pub(super) const NESTING: usize = 100;
 
+/// Characters of a number that a message shows.
+const SHOWN: usize = 40;
+
 /// Reads a text from its beginning to its end.
 pub(super) struct Reader<'a> {
     text: &'a str,
@@ -80,7 +83,7 @@ impl<'a> Reader<'a> {
             Some(b'"') => "a string".to_owned(),
             Some(b'{') => "an object".to_owned(),
             Some(b'[') => "an array".to_owned(),
-            Some(b'-' | b'0'..=b'9') => format!("the number {}", self.number()),
+            Some(b'-' | b'0'..=b'9') => format!("the number {}", self.number_shown()),
             Some(byte) if byte.is_ascii_alphabetic() => {
                 let end = self.rest().iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(self.rest().len());
                 String::from_utf8_lossy(&self.rest()[..end.min(20)]).into_owned()
@@ -102,6 +105,21 @@ impl<'a> Reader<'a> {
     pub(super) fn number(&self) -> &'a str {
         let end = self.rest().iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).unwrap_or(self.rest().len());
         &self.text[self.at..self.at + end]
+    }
+
+    /// As much of it as a message may show.
+    pub(super) fn number_shown(&self) -> &'a str {
+        let number = self.number();
+        &number[..number.len().min(SHOWN)]
+    }
+
+    /// The text of the whole number that is next, as JSON writes one.
+    fn whole(&mut self) -> Option<&'a str> {
+        self.peek();
+        let text = self.number();
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let fits = digits == "0" || !digits.starts_with(['0', '+']);
+        fits.then_some(text)
     }
 
     /// A string.
@@ -134,19 +152,17 @@ impl<'a> Reader<'a> {
 
     /// A whole number, zero or more.
     pub(super) fn unsigned(&mut self, what: &str) -> Outcome<u64> {
-        self.peek();
-        let text = self.number();
-        let number = text.parse().map_err(|_| self.unexpected(what))?;
-        self.at += text.len();
+        let read = self.whole().and_then(|text| Some((text.parse().ok()?, text.len())));
+        let (number, length) = read.ok_or_else(|| self.unexpected(what))?;
+        self.at += length;
         Ok(number)
     }
 
     /// A whole number.
     pub(super) fn signed(&mut self, what: &str) -> Outcome<i64> {
-        self.peek();
-        let text = self.number();
-        let number = text.parse().map_err(|_| self.unexpected(what))?;
-        self.at += text.len();
+        let read = self.whole().and_then(|text| Some((text.parse().ok()?, text.len())));
+        let (number, length) = read.ok_or_else(|| self.unexpected(what))?;
+        self.at += length;
         Ok(number)
     }
 
@@ -201,9 +217,9 @@ impl<'a> Reader<'a> {
             Some(b'[') => self.array(|reader, _| reader.value_within(depth - 1)),
             Some(b'"') => self.string().map(drop),
             Some(b'-' | b'0'..=b'9') if !self.rest().starts_with(b"-I") => {
-                let text = self.number();
+                let (text, shown) = (self.number(), self.number_shown());
                 self.at += text.len();
-                if text.parse::<f64>().is_ok() { Ok(()) } else { Err(format!("`{text}` is no number{}", self.place())) }
+                if text.parse::<f64>().is_ok() { Ok(()) } else { Err(format!("`{shown}` is no number{}", self.place())) }
             }
             _ if ["true", "false", "null", "NaN", "Infinity", "-Infinity"].iter().any(|word| self.word(word)) => Ok(()),
             _ => Err(self.unexpected("a value")),
@@ -242,6 +258,18 @@ mod tests {
         assert_eq!(Reader::new(r#""plain é""#).string().unwrap(), "plain é");
         assert_eq!(Reader::new(r#""a\"\u00e9\n""#).string().unwrap(), "a\"é\n");
         assert!(Reader::new(r#""\x""#).string().is_err());
+    }
+
+    #[test]
+    fn whole_numbers_are_as_json_writes_them() {
+        for (text, expected) in
+            [("0", Some(0)), (" 12", Some(12)), ("-7", Some(-7)), ("+2", None), ("007", None), ("-01", None), ("1.0", None), ("--1", None)]
+        {
+            assert_eq!(Reader::new(text).signed("a number").ok(), expected, "{text}");
+            assert_eq!(Reader::new(text).unsigned("a number").ok(), expected.and_then(|number| u64::try_from(number).ok()), "{text}");
+        }
+        let error = Reader::new(&"1".repeat(1000)).unsigned("an extent").unwrap_err();
+        assert!(error.len() < 120, "{error}");
     }
 
     #[test]

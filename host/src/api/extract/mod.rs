@@ -21,6 +21,8 @@ pub(in crate::api) struct Context {
     pub(in crate::api) arrived: Instant,
     /// When the caller stops waiting, where it says so.
     pub(in crate::api) deadline: Option<Instant>,
+    /// It has its place among the requests under way already.
+    pub(in crate::api) has_place: bool,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Context {

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use bulkhead_registry::{ModelName, TenantId};
 
 use super::version;
+use crate::api::call::{self, Target};
 use crate::api::error::{ApiError, INVALID_INPUT, NOT_FOUND};
 use crate::api::{App, to_its_end};
 use crate::predict::{Missing, Slot, State};
 
-/// The version that answers: the one named, or the one in production.
-pub(super) fn pick(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<Arc<Slot>, Missing> {
+/// The version that answers: the one named, which is loaded first where it is archived, or the one in production.
+///
+/// # Errors
+/// Where there is none, or it can't be loaded.
+pub(super) async fn find(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<Arc<Slot>, ApiError> {
     let wanted = wanted.map(version);
-    app.loader.slots().pick(tenant.as_str(), name, wanted.as_deref()).map(|(slot, _)| slot)
+    let (slot, _) = call::pick(app, Target { tenant, model: name, version: wanted.as_deref() }).await?;
+    Ok(slot)
 }
 
 /// Whether a version answers.
@@ -20,7 +25,8 @@ pub(super) fn pick(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str
 /// # Errors
 /// Where there is no such model or version.
 pub(super) fn is_ready(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<bool, ApiError> {
-    match pick(app, tenant, name, wanted) {
+    let wanted = wanted.map(version);
+    match app.loader.slots().pick(tenant.as_str(), name, wanted.as_deref()) {
         Ok(_) => Ok(true),
         // What is not there yet may still be on its way.
         Err(Missing::Model(_) | Missing::Version(..)) if !app.life.has_started() => Ok(false),

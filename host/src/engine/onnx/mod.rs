@@ -82,9 +82,10 @@ impl Onnx {
             .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
             // By default it doubles what it holds of the card, on which other models have their place too.
             .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
-        builder
-            .with_execution_providers([provider.build().error_on_failure()])
-            .map_err(|error| BackendError::Device { device: format!("cuda:{device}"), why: format!("{}{CUDA_NEEDS}", error.message()) })
+        builder.with_execution_providers([provider.build().error_on_failure()]).map_err(|error| BackendError::Device {
+            device: format!("cuda:{device}"),
+            why: format!("{}{CUDA_NEEDS}", error.message().trim_end().trim_end_matches('.')),
+        })
     }
 }
 

@@ -38,12 +38,10 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn of(metadata: MetadataMap) -> Self {
+    pub(super) fn of(metadata: MetadataMap, context: Option<Context>) -> Self {
         let headers = metadata.into_headers();
-        let arrived = clock::now();
-        let deadline = headers.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?)).and_then(|timeout| arrived.checked_add(timeout));
         let errors_end_streams = headers.get("triton_grpc_error").is_some_and(|value| value == "true");
-        let context = Context { request_id: router::request_id(&headers), arrived, deadline };
+        let context = context.unwrap_or_else(|| self::context(&headers));
         Self { tenant: TenantId::default_tenant(), headers, context, errors_end_streams }
     }
 
@@ -53,9 +51,16 @@ impl Caller {
 
     /// Of another request of the same stream, which comes now.
     fn again(&self, arrived: Instant) -> Self {
-        let context = Context { request_id: router::mint(), arrived, deadline: self.context.deadline };
+        let context = Context { request_id: router::mint(), arrived, deadline: self.context.deadline, has_place: false };
         Self { context, ..self.clone() }
     }
+}
+
+/// Of a call whose head came just now.
+pub(super) fn context(headers: &HeaderMap) -> Context {
+    let arrived = clock::now();
+    let deadline = headers.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?)).and_then(|timeout| arrived.checked_add(timeout));
+    Context { request_id: router::request_id(headers), arrived, deadline, has_place: false }
 }
 
 /// `grpc-timeout`: up to eight digits and a unit.
@@ -122,6 +127,7 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRespo
 /// Answers a stream of requests. A request that fails does not end it, unless the caller wants that.
 pub(super) fn stream(app: &App, caller: Caller, requests: Streaming<ModelInferRequest>) -> Answers {
     let app = Arc::clone(app);
+    let app_life = Arc::clone(&app);
     let answer = move |request: Result<ModelInferRequest, Status>| {
         let (app, caller) = (Arc::clone(&app), caller.again(clock::now()));
         async move {
@@ -141,7 +147,9 @@ pub(super) fn stream(app: &App, caller: Caller, requests: Streaming<ModelInferRe
             }
         }
     };
-    Box::pin(requests.map(answer).buffered(AT_ONCE))
+    // A host that stops takes no more of them, and answers what it took.
+    let stopping = async move { app_life.life.stops().await };
+    Box::pin(requests.take_until(Box::pin(stopping)).map(answer).buffered(AT_ONCE))
 }
 
 #[cfg(test)]

@@ -10,17 +10,26 @@ mod tensors;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 
 use crate::api::App;
+use crate::api::call;
+use crate::api::error::{ApiError, DEADLINE_EXCEEDED};
 use message::grpc_inference_service_server::GrpcInferenceServiceServer;
 use service::Inference;
+
+/// So long after its deadline a request is given up that has not been told so itself: whoever ran it says more.
+const LATE: Duration = Duration::from_millis(200);
 
 /// All services, as a router: of a connection that speaks HTTP/2.
 ///
@@ -42,7 +51,7 @@ pub(in crate::api) fn router(app: &App) -> anyhow::Result<Router> {
             .register_encoded_file_descriptor_set(descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let router = add(Router::new(), inference);
+    let router = add(Router::new(), inference).layer(middleware::from_fn_with_state(Arc::clone(app), admit));
     let router = add(router, health);
     let router = add(router, reflection(message::DESCRIPTORS).build_v1()?);
     let router = add(router, reflection(message::DESCRIPTORS).build_v1alpha()?);
@@ -57,18 +66,52 @@ where
     router.route_service(&format!("/{}/{{*rest}}", S::NAME), service)
 }
 
+/// A request has its place, and its time begins, before its message is read: as many as there are places are read at one
+/// time, and one that stalls is given up.
+async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let mut context = infer::context(request.headers());
+    let is_infer = request.uri().path().ends_with("/ModelInfer");
+    let id = Arc::clone(&context.request_id);
+    let deadline = call::deadline(&app, &context);
+    let refused = |error: &ApiError| status::status(error, &id).into_http::<axum::body::Body>();
+    let place = match is_infer.then(|| call::place(&app)).transpose() {
+        Ok(place) => place,
+        Err(error) => return refused(&error),
+    };
+    context.has_place = place.is_some();
+    request.extensions_mut().insert(context);
+    let answer = next.run(request);
+    if place.is_none() {
+        return answer.await;
+    }
+    match tokio::time::timeout_at((deadline.moment() + LATE).into(), answer).await {
+        Ok(answer) => answer,
+        Err(_) => refused(&ApiError::new(DEADLINE_EXCEEDED, "the request was not there in whole in time")),
+    }
+}
+
 /// As gRPC says that there is no such method.
 async fn unimplemented() -> (StatusCode, [(&'static str, &'static str); 2]) {
     (StatusCode::OK, [("grpc-status", "12"), ("content-type", "application/grpc")])
 }
 
+/// What the health service knows.
+const SERVICES: [&str; 2] = ["", <GrpcInferenceServiceServer<Inference> as NamedService>::NAME];
+
 /// Tells the health service what `/health/ready` tells.
-async fn report(app: App, reporter: tonic_health::server::HealthReporter) {
+async fn report(app: App, mut reporter: tonic_health::server::HealthReporter) {
     let mut life = app.life.watch();
     loop {
         let status = if app.life.is_ready() { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
-        for service in ["", <GrpcInferenceServiceServer<Inference> as NamedService>::NAME] {
+        for service in SERVICES {
             reporter.set_service_status(service, status).await;
+        }
+        if app.life.is_stopping() {
+            // Ends the streams of those who watch, once they have read the last word: a host can't stop before.
+            for service in SERVICES {
+                reporter.clear_service_status(service).await;
+            }
+            return;
         }
         if life.changed().await.is_err() {
             return;

@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use flate2::Compression;
-use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 use crate::api::error::{ApiError, INVALID_INPUT, UNSUPPORTED_MEDIA_TYPE};
@@ -72,7 +72,7 @@ impl Encoding {
         // One more than the limit tells that there is more.
         let most = limit.saturating_add(1);
         let read = match self {
-            Self::Gzip => GzDecoder::new(body).take(most).read_to_end(&mut bytes),
+            Self::Gzip => MultiGzDecoder::new(body).take(most).read_to_end(&mut bytes),
             Self::Deflate => ZlibDecoder::new(body).take(most).read_to_end(&mut bytes),
         };
         match read {

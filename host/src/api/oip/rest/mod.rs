@@ -1,6 +1,7 @@
 //! The protocol over HTTP: `/v2`.
 
 mod body;
+pub(in crate::api) mod document;
 mod infer;
 mod inflate;
 mod model;

@@ -15,7 +15,7 @@ use crate::api::oip::catalog;
 use crate::api::oip::config::Config;
 use crate::api::oip::face::{Face, FacePort};
 use crate::api::oip::stats::{Duration, Stats};
-use crate::predict::{Missing, Slot};
+use crate::predict::Slot;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -38,13 +38,13 @@ pub(super) struct Which {
 }
 
 impl Which {
-    fn pick(&self, app: &App, caller: &Caller) -> Result<Arc<Slot>, Missing> {
-        catalog::pick(app, &caller.tenant, &self.name, self.version.as_deref())
+    async fn find(&self, app: &App, caller: &Caller) -> Result<Arc<Slot>, ApiError> {
+        catalog::find(app, &caller.tenant, &self.name, self.version.as_deref()).await
     }
 }
 
 async fn metadata(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    let slot = which.pick(&app, &caller)?;
+    let slot = which.find(&app, &caller).await?;
     let face = Face::of(&slot);
     let versions: Vec<String> = catalog::ready(&app, &caller.tenant, Some(&which.name)).iter().map(|slot| slot.version().to_string()).collect();
     Ok(Json(json!({
@@ -78,11 +78,11 @@ async fn ready(State(app): State<App>, caller: Caller, Captured(which): Captured
 }
 
 async fn configuration(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(Config::of(&*which.pick(&app, &caller)?).document()))
+    Ok(Json(Config::of(&*which.find(&app, &caller).await?).document()))
 }
 
 async fn stats(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*which.pick(&app, &caller)?))] })))
+    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*which.find(&app, &caller).await?))] })))
 }
 
 async fn all_stats(State(app): State<App>, caller: Caller) -> Json<Value> {

@@ -1,0 +1,107 @@
+//! gRPC as a client sees it that stalls, says nothing, or never hangs up. Frames are written by hand: a client library
+//! sends a message whole or not at all.
+
+use std::time::{Duration, Instant};
+
+use bulkhead_tests::{TestHost, eventually};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of frames, as RFC 9113 has them.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// The head of a call, each field a literal of its own (RFC 7541, 6.2.2).
+fn head(path: &str) -> Vec<u8> {
+    let fields = [(":method", "POST"), (":scheme", "http"), (":path", path), ("content-type", "application/grpc"), ("te", "trailers")];
+    let text = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
+    frame(HEADERS, END_HEADERS, 1, &fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect::<Vec<u8>>())
+}
+
+/// Opens a connection and calls a method, with these bytes of a message.
+async fn call(host: &TestHost, path: &str, message: &[u8], flags: u8) -> TcpStream {
+    let mut stream = TcpStream::connect(host.grpc_address()).await.expect("a connection");
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let bytes = [preface.as_slice(), &frame(SETTINGS, 0, 0, &[]), &head(path), &frame(DATA, flags, 1, message)].concat();
+    stream.write_all(&bytes).await.expect("an open connection");
+    stream
+}
+
+/// The kind and the content of the next frame; whether the host is there is answered as it must be.
+async fn next(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut payload).await?;
+    if head[3] == PING && head[4] & ACK == 0 {
+        stream.write_all(&frame(PING, ACK, 0, &payload)).await?;
+    }
+    Ok((head[3], payload))
+}
+
+/// Reads frames until one is of this kind and ends so.
+async fn heard(stream: &mut TcpStream, kind: u8, end: &[u8]) {
+    let read = async {
+        loop {
+            let (of, payload) = next(stream).await.expect("another frame");
+            if of == kind && payload.ends_with(end) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the frame in time");
+}
+
+/// Listens on until the host hangs up.
+fn listens(mut stream: TcpStream) {
+    tokio::spawn(async move { while next(&mut stream).await.is_ok() {} });
+}
+
+#[tokio::test]
+async fn a_message_that_stalls_has_its_place_and_its_time() {
+    let host = TestHost::setup().env("BULKHEAD_HTTP_MAX_IN_FLIGHT", "1").env("BULKHEAD_HTTP_REQUEST_TIMEOUT_MS", "4000").start().await;
+    host.plain(&["add_one"]).await;
+    let row = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4] }] });
+    assert_eq!(host.predict("add_one", &row).await.status, 200);
+    // A message of 1000 bytes, of which ten come.
+    let began = Instant::now();
+    let _stalls = call(&host, "/inference.GRPCInferenceService/ModelInfer", b"\0\0\0\x03\xe8aaaaaaaaaa", 0).await;
+    eventually("the place is taken before the message is there", PATIENCE, async || {
+        let answer = host.predict("add_one", &row).await;
+        answer.status == 503 && answer.header("retry-after") == "1"
+    })
+    .await;
+    eventually("the place is free again", PATIENCE, async || host.predict("add_one", &row).await.status == 200).await;
+    assert!(began.elapsed() >= Duration::from_secs(4), "it had its time: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_host_that_stops_waits_for_nobody_who_only_listens() {
+    let mut host = TestHost::setup().env("BULKHEAD_HTTP_DRAIN_TIMEOUT_MS", "600000").start().await;
+    let mut silent = TcpStream::connect(host.grpc_address()).await.unwrap();
+    // An empty message asks for the whole host.
+    let mut watch = call(&host, "/grpc.health.v1.Health/Watch", &[0; 5], END_STREAM).await;
+    // SERVING is a message of two bytes: field 1 is 1.
+    heard(&mut watch, DATA, &[0, 0, 0, 0, 2, 8, 1]).await;
+    let mut open = call(&host, "/inference.GRPCInferenceService/ModelStreamInfer", &[], 0).await;
+    heard(&mut open, HEADERS, &[]).await;
+    listens(watch);
+    listens(open);
+    host.terminate();
+    assert!(host.ended().await.success());
+    let mut rest = Vec::new();
+    assert_eq!(silent.read_to_end(&mut rest).await.unwrap_or(0), 0);
+}
