@@ -23,11 +23,11 @@ pub fn greatest(scores: &[f32]) -> f32 {
     rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |greatest, score| greatest.max(*score))
 }
 
-/// The sum of `exp(score - greatest)` over all of them, to within some `1e-7` of its value: what softmax divides by. So the
+/// The sum of `exp(score - greatest)` over all of them, to within some `1e-6` of its value: what softmax divides by. So the
 /// probability of the greatest is the inverse of this.
 ///
-/// `greatest` is what [`greatest`] gives, so that nothing overflows. NaN where one of the scores is; a score of minus
-/// infinity adds nothing.
+/// `greatest` is what [`greatest`] gives: what is above it counts as it does. NaN where one of the scores is, or all are
+/// minus infinity; one of minus infinity among others adds nothing.
 #[must_use]
 pub fn exp_sum(scores: &[f32], greatest: f32) -> f64 {
     let mut sum = 0.0;
@@ -59,6 +59,7 @@ const LN_2: (f32, f32) = (355.0 / 512.0, -2.121_944_4e-4);
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from -126 to 0")]
 fn exp(x: f32) -> f32 {
     // exp(x) = 2^n * exp(r), with |r| at most half of ln 2.
+    let x = if x > 0.0 { 0.0 } else { x };
     let bounded = if x < LOWEST { LOWEST } else { x };
     let n = (bounded * std::f32::consts::LOG2_E).round_ties_even();
     let r = (bounded - n * LN_2.0) - n * LN_2.1;
@@ -108,6 +109,8 @@ mod tests {
             scores[at] = f32::NEG_INFINITY;
             assert_eq!(exp_sum(&scores, 1.0), 8.0);
         }
+        assert!(exp_sum(&[f32::NEG_INFINITY; 3], f32::NEG_INFINITY).is_nan());
+        assert_eq!(exp_sum(&[1e30, 0.0], 0.0), 2.0);
         assert_eq!((greatest(&[]), exp_sum(&[], 0.0)), (f32::NEG_INFINITY, 0.0));
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator sees: probes, metrics, the OpenAPI document, and models that a file deploys.
 
 use bulkhead_tests::{TestHost, fixtures};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -151,6 +152,14 @@ async fn the_openapi_document_grows_with_the_models() {
         "/v2/models/{name}/versions/{version}/infer",
     ] {
         assert!(fixed["paths"].get(path).is_some(), "{path}");
+    }
+    // What stands there is there: a model that is not answers so, a path that is not otherwise.
+    for (path, operations) in fixed["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/v2")) {
+        for method in operations.as_object().unwrap().keys() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = host.send(host.request(method, &path.replace(['{', '}'], "")).body("{}")).await;
+            assert!(answer.status != 405 && !answer.text().contains("no route"), "{path}: {}", answer.text());
+        }
     }
     let path = "/v1/models/digits/predict";
     assert_eq!(fixed["paths"].get(path), None);

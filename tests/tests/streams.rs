@@ -76,10 +76,13 @@ async fn a_message_that_stalls_has_its_place_and_its_time() {
     host.plain(&["add_one"]).await;
     let row = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4] }] });
     assert_eq!(host.predict("add_one", &row).await.status, 200);
-    // A message of 1000 bytes, of which ten come.
-    let began = Instant::now();
-    let _stalls = call(&host, "/inference.GRPCInferenceService/ModelInfer", b"\0\0\0\x03\xe8aaaaaaaaaa", 0).await;
+    // A message of 1000 bytes, of which ten come; called again where the place was just taken by who looks.
+    let mut stalled = Vec::new();
+    let mut began = Instant::now();
     eventually("the place is taken before the message is there", PATIENCE, async || {
+        began = Instant::now();
+        stalled.push(call(&host, "/inference.GRPCInferenceService/ModelInfer", b"\0\0\0\x03\xe8aaaaaaaaaa", 0).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let answer = host.predict("add_one", &row).await;
         answer.status == 503 && answer.header("retry-after") == "1"
     })
@@ -92,6 +95,8 @@ async fn a_message_that_stalls_has_its_place_and_its_time() {
 async fn a_host_that_stops_waits_for_nobody_who_only_listens() {
     let mut host = TestHost::setup().env("BULKHEAD_HTTP_DRAIN_TIMEOUT_MS", "600000").start().await;
     let mut silent = TcpStream::connect(host.grpc_address()).await.unwrap();
+    let mut hesitant = TcpStream::connect(host.grpc_address()).await.unwrap();
+    hesitant.write_all(b"P").await.unwrap();
     // An empty message asks for the whole host.
     let mut watch = call(&host, "/grpc.health.v1.Health/Watch", &[0; 5], END_STREAM).await;
     // SERVING is a message of two bytes: field 1 is 1.
@@ -102,6 +107,7 @@ async fn a_host_that_stops_waits_for_nobody_who_only_listens() {
     listens(open);
     host.terminate();
     assert!(host.ended().await.success());
-    let mut rest = Vec::new();
-    assert_eq!(silent.read_to_end(&mut rest).await.unwrap_or(0), 0);
+    for stream in [&mut silent, &mut hesitant] {
+        assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0);
+    }
 }

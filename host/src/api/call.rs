@@ -51,10 +51,7 @@ pub(super) async fn call<T>(
     read: impl AsyncFnOnce(&Slot) -> Result<(Ask, T), ApiError>,
 ) -> Result<Called<T>, ApiError> {
     let _place = if context.has_place { None } else { Some(place(app)?) };
-    let mut deadline = deadline(app, context);
-    if let Some(timeout) = timeout(headers)? {
-        deadline = deadline.or_sooner(predict::deadline(timeout, context.arrived));
-    }
+    let deadline = deadline(app, context, headers)?;
     // A sender that stalls holds its place no longer than one whose model is slow.
     let read = async {
         let (slot, variant) = pick(app, target).await?;
@@ -85,9 +82,15 @@ pub(super) fn place(app: &App) -> Result<SemaphorePermit<'_>, ApiError> {
 }
 
 /// When it must be answered, by the host's bound and the caller's.
-pub(super) fn deadline(app: &App, context: &Context) -> Deadline {
-    let deadline = predict::deadline(app.http.request_timeout, context.arrived);
-    context.deadline.map_or(deadline, |sooner| deadline.or_sooner(Deadline::at(sooner)))
+pub(super) fn deadline(app: &App, context: &Context, headers: &HeaderMap) -> Result<Deadline, ApiError> {
+    let mut deadline = predict::deadline(app.http.request_timeout, context.arrived);
+    if let Some(sooner) = context.deadline {
+        deadline = deadline.or_sooner(Deadline::at(sooner));
+    }
+    if let Some(timeout) = timeout(headers)? {
+        deadline = deadline.or_sooner(predict::deadline(timeout, context.arrived));
+    }
+    Ok(deadline)
 }
 
 /// The version that answers; an archived one that is asked for by its number is loaded first.

@@ -24,6 +24,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// After a failed accept (no file descriptors left, mostly) others get time to close theirs.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Of HTTP/2 (RFC 9113, 3.4).
+const PREFACE_BYTES: usize = 24;
+
 /// Listens.
 ///
 /// # Errors
@@ -84,17 +87,28 @@ fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &
             http.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).adaptive_window(true);
             let (watcher, stopping) = (graceful.watcher(), stopping.clone());
             tokio::spawn(async move {
-                // Who says nothing at all is waited for no longer than this, and not by a host that stops: for HTTP/2 time
-                // begins behind the first bytes.
-                let mut first = [0];
                 let speaks = tokio::select! {
-                    peeked = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut first)) => matches!(peeked, Ok(Ok(1))),
+                    spoke = tokio::time::timeout(HEAD_TIMEOUT, preface(&stream)) => spoke.unwrap_or(false),
                     () = stopping.cancelled() => false,
                 };
                 if speaks {
                     spawn(watcher.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))));
                 }
             });
+        }
+    }
+}
+
+/// Waits until the bytes are there that each connection of HTTP/2 begins with; hyper has no bound on the time for them. False
+/// where the peer hangs up before.
+async fn preface(stream: &TcpStream) -> bool {
+    let mut first = [0; PREFACE_BYTES];
+    loop {
+        match stream.peek(&mut first).await {
+            Ok(PREFACE_BYTES) => return true,
+            // They come at once, or from somebody who is up to no good.
+            Ok(1..) => tokio::time::sleep(Duration::from_millis(10)).await,
+            _ => return false,
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Answers that are kept for requests that ask the same.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -10,7 +9,6 @@ use parking_lot::Mutex;
 
 use super::PredictError;
 use super::key::Key;
-use crate::clock;
 use crate::payload::Payload;
 
 /// An answer that is kept.
@@ -19,8 +17,8 @@ pub(super) type Kept = Arc<Keep>;
 /// What came out, and the id of no request.
 pub(super) struct Keep {
     pub(super) payload: Payload,
-    /// It is good until then.
-    pub(super) until: Instant,
+    /// The answer that it was made of, where it is another's text: good for as long as that is kept.
+    pub(super) of: Option<(Key, Weak<Keep>)>,
 }
 
 /// Who was to make an answer could not: it was told why itself.
@@ -40,17 +38,8 @@ pub(super) trait AnswerCache: Send + Sync {
     /// Where `make` gave none, whoever ran it.
     async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade>;
 
-    /// Keeps an answer.
+    /// Keeps an answer in place of the one that may be there.
     async fn put(&self, key: Key, answer: Kept);
-
-    /// Keeps an answer in place of one that may be there.
-    async fn renew(&self, key: Key, answer: Kept);
-
-    /// How long an answer that is made now is good.
-    fn ttl(&self) -> Duration;
-
-    /// How many answers were renewed: what is derived from others may be old once this rises.
-    fn renewed(&self) -> u64;
 }
 
 /// What a look into the cache came to.
@@ -105,8 +94,6 @@ impl CacheUse {
 pub struct LocalCache {
     answers: moka::future::Cache<Key, Kept>,
     bytes: u64,
-    ttl: Duration,
-    renewed: AtomicU64,
 }
 
 /// What an entry takes beside its answer.
@@ -117,7 +104,7 @@ impl LocalCache {
     #[must_use]
     pub fn new(ttl: Duration, bytes: u64) -> Self {
         let answers = moka::future::Cache::builder().max_capacity(bytes).weigher(|_: &Key, answer: &Kept| weight(answer)).time_to_live(ttl).build();
-        Self { answers, bytes, ttl, renewed: AtomicU64::new(0) }
+        Self { answers, bytes }
     }
 
     /// Holds to the bound now, rather than some answers later, and keeps nothing that does not fit by itself.
@@ -144,7 +131,7 @@ fn bytes_of(payload: &Payload) -> usize {
 #[async_trait]
 impl AnswerCache for LocalCache {
     async fn get(&self, key: &Key) -> Option<Kept> {
-        self.answers.get(key).await.filter(|answer| clock::now() < answer.until)
+        self.answers.get(key).await
     }
 
     async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade> {
@@ -159,19 +146,6 @@ impl AnswerCache for LocalCache {
         self.answers.insert(key, Arc::clone(&answer)).await;
         self.settle(&key, &answer).await;
     }
-
-    async fn renew(&self, key: Key, answer: Kept) {
-        self.put(key, answer).await;
-        self.renewed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
-    fn renewed(&self) -> u64 {
-        self.renewed.load(Ordering::Relaxed)
-    }
 }
 
 /// Answers from the cache where it may, and else by `make`.
@@ -184,11 +158,11 @@ pub(super) async fn answer<F>(
 where
     F: Future<Output = Result<Payload, PredictError>> + Send,
 {
-    let keep = |payload| Arc::new(Keep { payload, until: clock::now() + cache.ttl() });
+    let keep = |payload| Arc::new(Keep { payload, of: None });
     if wanted != CacheUse::Any {
         let kept = keep(make().await?);
         if wanted == CacheUse::Fresh {
-            cache.renew(key, Arc::clone(&kept)).await;
+            cache.put(key, Arc::clone(&kept)).await;
         }
         return Ok((kept, CacheEvent::Bypass));
     }
@@ -215,6 +189,14 @@ where
 }
 
 impl Keep {
+    /// Whether what it was made of is still what is kept.
+    pub(super) async fn stands(&self, cache: &dyn AnswerCache) -> bool {
+        match &self.of {
+            None => true,
+            Some((key, answer)) => cache.get(key).await.is_some_and(|there| Arc::as_ptr(&there) == answer.as_ptr()),
+        }
+    }
+
     /// The answer itself, copied only where it is kept.
     pub(super) fn taken(kept: Kept) -> Payload {
         Arc::try_unwrap(kept).map_or_else(|kept| kept.payload.clone(), |keep| keep.payload)

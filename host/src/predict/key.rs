@@ -10,11 +10,10 @@ use crate::tensor_json;
 /// Stands for a question: 256 bits, so that two never meet by chance, nor by anybody's effort.
 pub(super) type Key = [u8; 32];
 
-/// The key of a request by its text, to the letter, after so many answers were renewed; none that [`key`] gives.
-pub(super) fn exact(slot: &Slot, headers: &[(String, String)], text: &str, renewed: u64) -> Key {
+/// The key of a request by its text, to the letter; none that [`key`] gives.
+pub(super) fn exact(slot: &Slot, headers: &[(String, String)], text: &str) -> Key {
     let mut hasher = begun(slot, headers);
     hasher.update(b"\0exact");
-    hasher.update(renewed.to_le_bytes());
     part(&mut hasher, text.as_bytes());
     hasher.finalize().into()
 }

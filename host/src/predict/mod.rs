@@ -117,12 +117,13 @@ impl Drop for Going<'_> {
 /// From what is kept, or by running it.
 async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
     let is_plain = slot.transforms().is_empty() && slot.core().takes_tensors();
-    // Who asks the same again mostly does so to the letter: then the text need not even be read.
+    // Who asks the same again and again mostly does so to the letter: then the text need not even be read.
     let exact = match (&ask.payload, slot.cache()) {
         (Payload::Json(text), Some(cache)) if is_plain => {
-            let key = key::exact(slot, &request.headers, text, cache.renewed());
+            let key = key::exact(slot, &request.headers, text);
             if ask.cache == CacheUse::Any
                 && let Some(kept) = cache.get(&key).await
+                && kept.stands(cache).await
             {
                 return Ok(Reply::kept(&kept, None));
             }
@@ -141,7 +142,11 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
     if ask.cache == CacheUse::Any
         && let Some(kept) = cache.get(&key).await
     {
-        keep_exact(slot, cache, exact.filter(|_| id.is_none()), &kept).await;
+        // Asked twice, it may be asked again; an id is of one request only.
+        let kept = match exact.filter(|_| id.is_none()) {
+            Some(exact) => keep_exact(slot, cache, exact, key, kept).await,
+            None => kept,
+        };
         return Ok(Reply::kept(&kept, id));
     }
     let timings = Mutex::new(Timings::default());
@@ -154,20 +159,19 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
     // Somebody else's run may last longer than this request's time.
     let looked = tokio::time::timeout_at(request.deadline.moment().into(), cache::answer(cache, key, ask.cache, make)).await;
     let (kept, event) = looked.map_err(|_| PredictError::from(RunError::Deadline))??;
-    // A renewed one is kept by its text when it is asked for the next time: these keys are old now.
-    keep_exact(slot, cache, exact.filter(|_| id.is_none() && event != CacheEvent::Bypass), &kept).await;
     let timings = *timings.lock();
     Ok(Reply { payload: Keep::taken(kept), id, timings, cache: Some(event) })
 }
 
-/// Keeps an answer as the text that it is to who asked in this one, for as long as itself.
-async fn keep_exact(slot: &Slot, cache: &dyn AnswerCache, exact: Option<Key>, kept: &Kept) {
-    let (Some(key), Payload::Tensors(outputs)) = (exact, &kept.payload) else { return };
+/// Keeps an answer as the text that it is to who asked in this one, too; gives that where there is one.
+async fn keep_exact(slot: &Slot, cache: &dyn AnswerCache, exact: Key, key: Key, kept: Kept) -> Kept {
+    let Payload::Tensors(outputs) = &kept.payload else { return kept };
     let answer = Answer { model: slot.model(), version: slot.version(), id: None, outputs, follow: &[] };
     // What JSON can't carry is refused to each who asks.
-    if let Ok(text) = tensor_json::encode(&answer) {
-        cache.put(key, Arc::new(Keep { payload: Payload::Json(text), until: kept.until })).await;
-    }
+    let Ok(text) = tensor_json::encode(&answer) else { return kept };
+    let text = Arc::new(Keep { payload: Payload::Json(text), of: Some((key, Arc::downgrade(&kept))) });
+    cache.put(exact, Arc::clone(&text)).await;
+    text
 }
 
 async fn made(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timings) -> Result<Payload, PredictError> {

@@ -2,21 +2,38 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
 use bulkhead_registry::{ModelName, TenantId};
 
 use super::version;
 use crate::api::call::{self, Target};
-use crate::api::error::{ApiError, INVALID_INPUT, NOT_FOUND};
+use crate::api::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_FOUND};
+use crate::api::extract::Context;
 use crate::api::{App, to_its_end};
 use crate::predict::{Missing, Slot, State};
 
-/// The version that answers: the one named, which is loaded first where it is archived, or the one in production.
+/// The version that answers: the one named, or the one in production.
+pub(super) fn pick(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<Arc<Slot>, Missing> {
+    let wanted = wanted.map(version);
+    app.loader.slots().pick(tenant.as_str(), name, wanted.as_deref()).map(|(slot, _)| slot)
+}
+
+/// As [`pick`], for who is about to ask it: an archived one is loaded first, in a place among the requests under way and
+/// within the time of one.
 ///
 /// # Errors
 /// Where there is none, or it can't be loaded.
-pub(super) async fn find(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<Arc<Slot>, ApiError> {
+pub(super) async fn find(app: &App, tenant: &TenantId, context: &Context, name: &str, wanted: Option<&str>) -> Result<Arc<Slot>, ApiError> {
+    match pick(app, tenant, name, wanted) {
+        Err(Missing::Unloaded(..)) => {}
+        found => return Ok(found?),
+    }
+    let _place = call::place(app)?;
+    let deadline = call::deadline(app, context, &HeaderMap::new())?;
     let wanted = wanted.map(version);
-    let (slot, _) = call::pick(app, Target { tenant, model: name, version: wanted.as_deref() }).await?;
+    let picked = call::pick(app, Target { tenant, model: name, version: wanted.as_deref() });
+    let too_late = |_| ApiError::new(DEADLINE_EXCEEDED, "the version is not in memory in time");
+    let (slot, _) = tokio::time::timeout_at(deadline.moment().into(), picked).await.map_err(too_late)??;
     Ok(slot)
 }
 
@@ -25,8 +42,7 @@ pub(super) async fn find(app: &App, tenant: &TenantId, name: &str, wanted: Optio
 /// # Errors
 /// Where there is no such model or version.
 pub(super) fn is_ready(app: &App, tenant: &TenantId, name: &str, wanted: Option<&str>) -> Result<bool, ApiError> {
-    let wanted = wanted.map(version);
-    match app.loader.slots().pick(tenant.as_str(), name, wanted.as_deref()) {
+    match pick(app, tenant, name, wanted) {
         Ok(_) => Ok(true),
         // What is not there yet may still be on its way.
         Err(Missing::Model(_) | Missing::Version(..)) if !app.life.has_started() => Ok(false),

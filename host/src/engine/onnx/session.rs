@@ -17,8 +17,15 @@ use crate::tensor::Tensor;
 pub(in crate::engine) struct OnnxSession {
     session: Session,
     signature: Signature,
-    /// Where its memory is not the host's: what takes the inputs of a run there at once, and brings its outputs back.
-    binding: Option<IoBinding>,
+    binding: Option<Binding>,
+}
+
+/// Where a session's memory is not the host's: what takes the inputs of a run there at once, and brings its outputs back.
+struct Binding {
+    inner: IoBinding,
+    outputs: Vec<String>,
+    /// The host's memory.
+    here: MemoryInfo<'static>,
 }
 
 impl OnnxSession {
@@ -38,12 +45,10 @@ impl OnnxSession {
     /// are there.
     pub(super) fn bound(session: Session) -> Result<Self, BackendError> {
         let mut made = Self::new(session)?;
-        let mut binding = made.session.create_binding().map_err(|error| refused(&error))?;
+        let inner = made.session.create_binding().map_err(|error| refused(&error))?;
         let here = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput).map_err(|error| refused(&error))?;
-        for output in made.session.outputs() {
-            binding.bind_output_to_device(output.name(), &here).map_err(|error| refused(&error))?;
-        }
-        made.binding = Some(binding);
+        let outputs = made.session.outputs().iter().map(|output| output.name().to_owned()).collect();
+        made.binding = Some(Binding { inner, outputs, here });
         Ok(made)
     }
 }
@@ -62,9 +67,10 @@ impl Backend for OnnxSession {
             }
             return hand_on(self.session.run_with_options(values, options), take);
         };
-        let ran = run_bound(&mut self.session, binding, inputs, options, take);
-        // What the request did not give, the next may not find.
-        binding.clear_inputs();
+        let ran = binding.run(&mut self.session, inputs, options, take);
+        // What the request did not give, the next may not find; and what it got would be written over by the next, whatever
+        // its size.
+        binding.inner.clear();
         ran
     }
 
@@ -73,25 +79,31 @@ impl Backend for OnnxSession {
     }
 }
 
-fn run_bound(
-    session: &mut Session,
-    binding: &mut IoBinding,
-    inputs: &[Tensor],
-    options: &RunOptions<NoSelectedOutputs>,
-    take: &mut Take<'_>,
-) -> Result<(), BackendError> {
-    for input in inputs {
-        // Of a view `ort` 2.0.0-rc.15 makes a copy itself where the session wants it in the host's memory, and waits for
-        // ever then.
-        let value = copy(input)?;
-        binding.bind_input(&input.name, &*value).map_err(|error| refused(&error))?;
+impl Binding {
+    fn run(
+        &mut self,
+        session: &mut Session,
+        inputs: &[Tensor],
+        options: &RunOptions<NoSelectedOutputs>,
+        take: &mut Take<'_>,
+    ) -> Result<(), BackendError> {
+        let Self { inner, outputs, here } = self;
+        for input in inputs {
+            // Of a view `ort` 2.0.0-rc.15 makes a copy itself where the session wants it in the host's memory, and waits
+            // for ever then.
+            let value = copy(input)?;
+            inner.bind_input(&input.name, &*value).map_err(|error| refused(&error))?;
+        }
+        for output in outputs {
+            inner.bind_output_to_device(output.as_str(), here).map_err(|error| refused(&error))?;
+        }
+        inner.synchronize_inputs().map_err(|error| refused(&error))?;
+        let ran = session.run_binding_with_options(inner, options);
+        if ran.is_ok() {
+            inner.synchronize_outputs().map_err(|error| refused(&error))?;
+        }
+        hand_on(ran, take)
     }
-    binding.synchronize_inputs().map_err(|error| refused(&error))?;
-    let ran = session.run_binding_with_options(binding, options);
-    if ran.is_ok() {
-        binding.synchronize_outputs().map_err(|error| refused(&error))?;
-    }
-    hand_on(ran, take)
 }
 
 fn hand_on(ran: ort::Result<SessionOutputs<'_>>, take: &mut Take<'_>) -> Result<(), BackendError> {
@@ -175,6 +187,21 @@ mod tests {
             assert!(bound.outputs(&inputs, &first).is_err(), "{name}");
             inputs[0].name = "nobody".to_owned();
             assert!(bound.outputs(&inputs, &first).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn batches_of_any_size_follow_each_other() {
+        let onnx = onnx();
+        let mut bound = bound(&onnx, "add_one.onnx");
+        let stop = bound.stop().unwrap();
+        let name = bound.signature().inputs[0].name.clone();
+        for rows in [2, 3, 1, 64, 2] {
+            let outputs = bound.outputs(&[floats(&name, &[rows, 4], &vec![rows as f32; 4 * rows as usize])], &stop).unwrap();
+            assert_eq!(outputs[0].shape, [rows, 4]);
+            assert_eq!(outputs[0].data, (rows as f32 + 1.0).to_le_bytes().repeat(4 * rows as usize));
+            // One that fails in between leaves nothing either.
+            assert!(bound.outputs(&[floats(&name, &[rows, 3], &vec![0.0; 3 * rows as usize])], &stop).is_err());
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use bulkhead_registry::TenantId;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
@@ -32,7 +33,7 @@ const AT_ONCE: usize = 64;
 pub(super) struct Caller {
     pub(super) tenant: TenantId,
     headers: HeaderMap,
-    context: Context,
+    pub(super) context: Context,
     /// Failures within a stream end it with a status.
     errors_end_streams: bool,
 }
@@ -127,7 +128,7 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRespo
 /// Answers a stream of requests. A request that fails does not end it, unless the caller wants that.
 pub(super) fn stream(app: &App, caller: Caller, requests: Streaming<ModelInferRequest>) -> Answers {
     let app = Arc::clone(app);
-    let app_life = Arc::clone(&app);
+    let stops = Arc::clone(&app);
     let answer = move |request: Result<ModelInferRequest, Status>| {
         let (app, caller) = (Arc::clone(&app), caller.again(clock::now()));
         async move {
@@ -147,9 +148,15 @@ pub(super) fn stream(app: &App, caller: Caller, requests: Streaming<ModelInferRe
             }
         }
     };
-    // A host that stops takes no more of them, and answers what it took.
-    let stopping = async move { app_life.life.stops().await };
-    Box::pin(requests.take_until(Box::pin(stopping)).map(answer).buffered(AT_ONCE))
+    // A host that stops takes no more of them, answers what it took, and says so.
+    let cut = Arc::new(AtomicBool::new(false));
+    let (cutting, was_cut) = (Arc::clone(&cut), cut);
+    let stopping = Box::pin(async move {
+        stops.life.stops().await;
+        cutting.store(true, Ordering::Relaxed);
+    });
+    let last = stream::once(async move { was_cut.load(Ordering::Relaxed).then(|| Err(Status::unavailable("the host stops; send the rest again"))) });
+    Box::pin(requests.take_until(stopping).map(answer).buffered(AT_ONCE).chain(last.filter_map(std::future::ready)))
 }
 
 #[cfg(test)]

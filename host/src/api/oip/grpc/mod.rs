@@ -66,22 +66,23 @@ where
     router.route_service(&format!("/{}/{{*rest}}", S::NAME), service)
 }
 
-/// A request has its place, and its time begins, before its message is read: as many as there are places are read at one
-/// time, and one that stalls is given up.
+/// A call's time begins before its message is read, and a `ModelInfer` has its place by then: as many as there are places
+/// are read at one time, and one that stalls is given up. Of a stream each message has place and time of its own, once it is
+/// there.
 async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let mut context = infer::context(request.headers());
     let is_infer = request.uri().path().ends_with("/ModelInfer");
     let id = Arc::clone(&context.request_id);
-    let deadline = call::deadline(&app, &context);
     let refused = |error: &ApiError| status::status(error, &id).into_http::<axum::body::Body>();
-    let place = match is_infer.then(|| call::place(&app)).transpose() {
-        Ok(place) => place,
-        Err(error) => return refused(&error),
+    let (deadline, place) = match (call::deadline(&app, &context, request.headers()), is_infer.then(|| call::place(&app)).transpose()) {
+        (Ok(deadline), Ok(place)) => (deadline, place),
+        (Err(error), _) | (_, Err(error)) => return refused(&error),
     };
+    let is_stream = request.uri().path().ends_with("/ModelStreamInfer");
     context.has_place = place.is_some();
     request.extensions_mut().insert(context);
     let answer = next.run(request);
-    if place.is_none() {
+    if is_stream {
         return answer.await;
     }
     match tokio::time::timeout_at((deadline.moment() + LATE).into(), answer).await {

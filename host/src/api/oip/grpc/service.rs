@@ -54,7 +54,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Result<Response<ModelMetadataResponse>, Status> {
         let (caller, ModelMetadataRequest { name, version }) = opened(request);
-        let slot = catalog::find(&self.0, &caller.tenant, &name, named(&version)).await.map_err(|error| caller.refuse(&error))?;
+        let slot = catalog::find(&self.0, &caller.tenant, &caller.context, &name, named(&version)).await.map_err(|error| caller.refuse(&error))?;
         let face = Face::of(&slot);
         let port = |port: &FacePort| TensorMetadata { name: port.name.clone(), datatype: port.datatype.name().to_owned(), shape: port.shape.clone() };
         let typed = |side: &'static str, ports: &[FacePort]| {
@@ -85,7 +85,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Result<Response<ModelConfigResponse>, Status> {
         let (caller, ModelConfigRequest { name, version }) = opened(request);
-        let slot = catalog::find(&self.0, &caller.tenant, &name, named(&version)).await.map_err(|error| caller.refuse(&error))?;
+        let slot = catalog::pick(&self.0, &caller.tenant, &name, named(&version)).map_err(|missing| caller.refuse(&missing.into()))?;
         Ok(Response::new(ModelConfigResponse { config: Some(Config::of(&slot).into()) }))
     }
 
@@ -94,7 +94,7 @@ impl GrpcInferenceService for Inference {
         let slots = match named(&name) {
             None => catalog::ready(&self.0, &caller.tenant, None),
             Some(name) => {
-                vec![catalog::find(&self.0, &caller.tenant, name, named(&version)).await.map_err(|error| caller.refuse(&error))?]
+                vec![catalog::pick(&self.0, &caller.tenant, name, named(&version)).map_err(|missing| caller.refuse(&missing.into()))?]
             }
         };
         Ok(Response::new(ModelStatisticsResponse { model_stats: slots.iter().map(|slot| Stats::of(slot).into()).collect() }))

@@ -113,6 +113,11 @@ mod tests {
             assert!(encoding.inflate(&small[..small.len() / 2], 1 << 20).is_err(), "half of it");
             assert!(encoding.inflate(&body, 1 << 20).is_err());
         }
+        // Of several members all count, and what stands behind them is no gzip.
+        let member = Encoding::Gzip.compress([&b"one"[..]].into_iter());
+        assert_eq!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 6).unwrap(), b"oneone");
+        assert!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 5).is_err());
+        assert!(Encoding::Gzip.inflate(&[&member[..], b"rest"].concat(), 100).is_err());
     }
 
     #[test]

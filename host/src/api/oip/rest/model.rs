@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 
 use crate::api::App;
 use crate::api::error::ApiError;
-use crate::api::extract::{Caller, Captured};
+use crate::api::extract::{Caller, Captured, Context};
 use crate::api::oip::catalog;
 use crate::api::oip::config::Config;
 use crate::api::oip::face::{Face, FacePort};
 use crate::api::oip::stats::{Duration, Stats};
-use crate::predict::Slot;
+use crate::predict::{Missing, Slot};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -38,13 +38,13 @@ pub(super) struct Which {
 }
 
 impl Which {
-    async fn find(&self, app: &App, caller: &Caller) -> Result<Arc<Slot>, ApiError> {
-        catalog::find(app, &caller.tenant, &self.name, self.version.as_deref()).await
+    fn pick(&self, app: &App, caller: &Caller) -> Result<Arc<Slot>, Missing> {
+        catalog::pick(app, &caller.tenant, &self.name, self.version.as_deref())
     }
 }
 
-async fn metadata(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    let slot = which.find(&app, &caller).await?;
+async fn metadata(State(app): State<App>, caller: Caller, context: Context, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
+    let slot = catalog::find(&app, &caller.tenant, &context, &which.name, which.version.as_deref()).await?;
     let face = Face::of(&slot);
     let versions: Vec<String> = catalog::ready(&app, &caller.tenant, Some(&which.name)).iter().map(|slot| slot.version().to_string()).collect();
     Ok(Json(json!({
@@ -78,11 +78,11 @@ async fn ready(State(app): State<App>, caller: Caller, Captured(which): Captured
 }
 
 async fn configuration(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(Config::of(&*which.find(&app, &caller).await?).document()))
+    Ok(Json(Config::of(&*which.pick(&app, &caller)?).document()))
 }
 
 async fn stats(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*which.find(&app, &caller).await?))] })))
+    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*which.pick(&app, &caller)?))] })))
 }
 
 async fn all_stats(State(app): State<App>, caller: Caller) -> Json<Value> {
