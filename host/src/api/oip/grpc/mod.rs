@@ -31,6 +31,9 @@ use service::Inference;
 /// So long after its deadline a request is given up that has not been told so itself: whoever ran it says more.
 const LATE: Duration = Duration::from_millis(200);
 
+/// Methods that are no single request: a stream goes on, and loading takes what it takes, as over REST.
+const LONG: [&str; 3] = ["/ModelStreamInfer", "/RepositoryModelLoad", "/RepositoryModelUnload"];
+
 /// All services, as a router: of a connection that speaks HTTP/2.
 ///
 /// # Errors
@@ -78,11 +81,11 @@ async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Resp
         (Ok(deadline), Ok(place)) => (deadline, place),
         (Err(error), _) | (_, Err(error)) => return refused(&error),
     };
-    let is_stream = request.uri().path().ends_with("/ModelStreamInfer");
+    let is_long = LONG.iter().any(|method| request.uri().path().ends_with(method));
     context.has_place = place.is_some();
     request.extensions_mut().insert(context);
     let answer = next.run(request);
-    if is_stream {
+    if is_long {
         return answer.await;
     }
     match tokio::time::timeout_at((deadline.moment() + LATE).into(), answer).await {
