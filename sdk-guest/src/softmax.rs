@@ -54,7 +54,7 @@ const LOWEST: f32 = -87.0;
 /// The natural logarithm of 2 as a number of few digits, whose products with small whole numbers are exact, and the rest.
 const LN_2: (f32, f32) = (355.0 / 512.0, -2.121_944_4e-4);
 
-/// Of a number that is not above zero. Without branches, so that the compiler takes several at once.
+/// Of a number that is not above zero; one that is counts as zero. Without branches, so that the compiler takes several at once.
 #[inline]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from -126 to 0")]
 fn exp(x: f32) -> f32 {

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use cache::{AnswerCache, Keep, Kept};
 pub use cache::{CacheEvent, CacheUse, LocalCache};
 pub use error::PredictError;
+use key::Key;
 pub use slots::{Core, Driver, Missing, Slot, SlotParts, Slots, State, Variant};
 
 use crate::clock;
@@ -23,7 +24,6 @@ use crate::sandbox::{Exchange, Places, RequestInfo, SandboxError, Step, Transfor
 use crate::telemetry::metrics::{CANCELLED, Timings};
 use crate::tensor::Tensor;
 use crate::tensor_json::{self, Answer, Malformed};
-use key::Key;
 
 /// The name under which an answer that is no tensors can be asked for.
 pub const ANSWER: &str = "answer";
@@ -119,10 +119,9 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
     let is_plain = slot.transforms().is_empty() && slot.core().takes_tensors();
     // Who asks the same again and again mostly does so to the letter: then the text need not even be read.
     let exact = match (&ask.payload, slot.cache()) {
-        (Payload::Json(text), Some(cache)) if is_plain => {
+        (Payload::Json(text), Some(cache)) if is_plain && ask.cache == CacheUse::Any => {
             let key = key::exact(slot, &request.headers, text);
-            if ask.cache == CacheUse::Any
-                && let Some(kept) = cache.get(&key).await
+            if let Some(kept) = cache.get(&key).await
                 && kept.stands(cache).await
             {
                 return Ok(Reply::kept(&kept, None));

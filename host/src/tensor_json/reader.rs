@@ -4,6 +4,7 @@
 //! the numbers of a tensor go straight into its bytes.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 /// Nesting of values. Arbitrary; enough for the largest rank.
 pub(super) const NESTING: usize = 100;
@@ -113,13 +114,15 @@ impl<'a> Reader<'a> {
         &number[..number.len().min(SHOWN)]
     }
 
-    /// The text of the whole number that is next, as JSON writes one.
-    fn whole(&mut self) -> Option<&'a str> {
+    /// A whole number, as JSON writes one.
+    fn whole<N: FromStr>(&mut self, what: &str) -> Outcome<N> {
         self.peek();
         let text = self.number();
         let digits = text.strip_prefix('-').unwrap_or(text);
-        let fits = digits == "0" || !digits.starts_with(['0', '+']);
-        fits.then_some(text)
+        let is_written_so = digits == "0" || !digits.starts_with(['0', '+']);
+        let number = text.parse().ok().filter(|_| is_written_so).ok_or_else(|| self.unexpected(what))?;
+        self.at += text.len();
+        Ok(number)
     }
 
     /// A string.
@@ -152,18 +155,12 @@ impl<'a> Reader<'a> {
 
     /// A whole number, zero or more.
     pub(super) fn unsigned(&mut self, what: &str) -> Outcome<u64> {
-        let read = self.whole().and_then(|text| Some((text.parse().ok()?, text.len())));
-        let (number, length) = read.ok_or_else(|| self.unexpected(what))?;
-        self.at += length;
-        Ok(number)
+        self.whole(what)
     }
 
     /// A whole number.
     pub(super) fn signed(&mut self, what: &str) -> Outcome<i64> {
-        let read = self.whole().and_then(|text| Some((text.parse().ok()?, text.len())));
-        let (number, length) = read.ok_or_else(|| self.unexpected(what))?;
-        self.at += length;
-        Ok(number)
+        self.whole(what)
     }
 
     /// Calls `each` for every key of an object; it must read the value.
