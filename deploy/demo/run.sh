@@ -15,7 +15,7 @@ fi
 
 "$bulkhead" serve --config "$demo/bulkhead.toml" "$@" &
 host=$!
-trap 'kill "$host" 2>/dev/null; wait "$host"' INT TERM EXIT
+trap 'kill "$host" 2>/dev/null || true; wait "$host" || true' INT TERM EXIT
 
 for _ in $(seq 600); do
     if curl -sf "$url/health/ready" >/dev/null; then break; fi

@@ -11,7 +11,7 @@ use bulkhead_registry::{Artifacts, SqliteStore, Store, TenantId, garbage};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{self, App, AppState, Life, Protocol};
+use crate::api::{self, App, AppState, Life, Patience, Protocol};
 use crate::config::{self, Config};
 use crate::engine::Engine;
 use crate::loader::{Loader, Parts};
@@ -47,10 +47,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             let _ = stopped.wait_for(|now| *now >= stop).await;
         }
     };
-    let drain = config.http.drain_timeout;
-    let probes = tokio::spawn(api::serve(admin, Protocol::Http1, api::admin(Arc::clone(&app)), until(Stop::Probes), Duration::ZERO));
-    let service = tokio::spawn(api::serve(public, Protocol::Http1, api::public(Arc::clone(&app)), until(Stop::Service), drain));
-    let grpc_service = tokio::spawn(api::serve(grpc, Protocol::Http2, api::grpc(&app)?, until(Stop::Service), drain));
+    let patience = Patience { stall: config.http.request_timeout, drain: config.http.drain_timeout };
+    let at_once = Patience { drain: Duration::ZERO, ..patience };
+    let probes = tokio::spawn(api::serve(admin, Protocol::Http1, api::admin(Arc::clone(&app)), until(Stop::Probes), at_once));
+    let service = tokio::spawn(api::serve(public, Protocol::Http1, api::public(Arc::clone(&app)), until(Stop::Service), patience));
+    let grpc_service = tokio::spawn(api::serve(grpc, Protocol::Http2, api::grpc(&app)?, until(Stop::Service), patience));
     tracing::info!(%address, grpc.address = %grpc_address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
 
     let starting = tokio::spawn(start(Arc::clone(&app), config));
@@ -108,6 +109,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         loader,
         metrics,
         in_flight: Semaphore::new(config.http.max_in_flight),
+        streams: Arc::new(Semaphore::new(config.http.max_in_flight)),
         http: config.http.clone(),
         nv_names: config.telemetry.nv_names,
         life: Life::default(),

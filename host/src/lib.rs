@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod aside;
 pub mod clock;
 pub mod config;
 pub mod engine;

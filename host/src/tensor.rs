@@ -131,6 +131,15 @@ impl Tensor {
         elements(&self.shape).ok_or_else(|| TensorError::Shape { name: self.name.clone(), shape: self.shape.clone() })
     }
 
+    /// Bytes of memory that it takes until it has run: the runtime has an object for each string.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// Two owners of a short text.
+        const STRING: usize = 96;
+        let strings = if self.datatype == Datatype::Bytes { count_byte_strings(&self.data).unwrap_or(0) } else { 0 };
+        self.data.len().saturating_add(strings.saturating_mul(STRING))
+    }
+
     /// Checks that the data is what shape and datatype tell.
     ///
     /// # Errors
@@ -140,7 +149,7 @@ impl Tensor {
         let expected = match self.datatype.size() {
             Some(size) => elements.checked_mul(size).ok_or_else(|| TensorError::Shape { name: self.name.clone(), shape: self.shape.clone() })?,
             None => {
-                let held = byte_strings(&self.data).map(|strings| strings.len()).ok_or_else(|| TensorError::Bytes { name: self.name.clone() })?;
+                let held = count_byte_strings(&self.data).ok_or_else(|| TensorError::Bytes { name: self.name.clone() })?;
                 if held != elements {
                     return Err(TensorError::Elements { name: self.name.clone(), shape: self.shape.clone(), expected: elements, got: held });
                 }
@@ -164,15 +173,26 @@ pub fn elements(shape: &[i64]) -> Option<usize> {
 /// The elements of a `BYTES` tensor; none where the data ends within one.
 #[must_use]
 pub fn byte_strings(data: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut out = Vec::new();
+    each_byte_string(data).collect()
+}
+
+/// How many they are.
+#[must_use]
+pub fn count_byte_strings(data: &[u8]) -> Option<usize> {
+    each_byte_string(data).try_fold(0, |count, string| string.map(|_| count + 1))
+}
+
+/// One after another; none, and then no more, where the data ends within one.
+fn each_byte_string(data: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     let mut rest = data;
-    while !rest.is_empty() {
-        let (length, tail) = rest.split_first_chunk::<4>()?;
-        let (value, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        out.push(value);
-        rest = tail;
-    }
-    Some(out)
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let next = rest.split_first_chunk::<4>().and_then(|(length, tail)| tail.split_at_checked(u32::from_le_bytes(*length) as usize));
+        rest = next.map_or(&[], |(_, tail)| tail);
+        Some(next.map(|(value, _)| value))
+    })
 }
 
 /// Adds an element to the data of a `BYTES` tensor.

@@ -94,12 +94,13 @@ pub struct Batching {
     /// runs alone.
     pub max_batch_size: u32,
     /// Rows that a run should have: the largest of these that can be had is taken at once, and only where none can be is
-    /// the delay waited for. None (the default) stands for `max_batch_size`. At most 16, each up to `max_batch_size`.
+    /// the delay waited for; once that is over, all that waits is taken. None (the default) stands for `max_batch_size`. At
+    /// most 16, each up to `max_batch_size`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preferred_batch_size: Vec<u32>,
     /// How long a request may wait for others, up to a minute; 0 (the default) joins only what already waits.
     pub max_queue_delay_microseconds: u64,
-    /// Requests that may wait in front of the engine, 1 to 65536, by default 128; one more is refused.
+    /// Requests of one level of priority that may wait in front of the engine, 1 to 65536, by default 128; one more is refused.
     pub max_queue_size: u32,
     /// Levels of priority, up to 16; those of level 1 go first. 0 (the default) knows none.
     pub priority_levels: u32,
@@ -128,7 +129,7 @@ pub enum TimeoutAction {
     /// It is refused.
     #[default]
     Reject,
-    /// It waits on, behind all that have not waited too long.
+    /// It waits on, behind all of its level of priority that have not waited too long.
     Delay,
 }
 

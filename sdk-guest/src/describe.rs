@@ -208,10 +208,18 @@ impl PredictorDescription {
         self
     }
 
+    /// It asks this graph in the place of that one, so that a manifest is refused whose models for the two take or give
+    /// different tensors.
+    #[must_use]
+    pub fn stands_for(mut self, graph: &str, other: &str) -> Self {
+        self.uses(graph).stands_for = Some(other.to_owned());
+        self.graph(other)
+    }
+
     fn uses(&mut self, graph: &str) -> &mut predictor::GraphUse {
         let graphs = &mut self.0.graphs;
         let at = graphs.iter().position(|known| known.name == graph).unwrap_or_else(|| {
-            graphs.push(predictor::GraphUse { name: graph.to_owned(), inputs: Vec::new(), outputs: Vec::new() });
+            graphs.push(predictor::GraphUse { name: graph.to_owned(), inputs: Vec::new(), outputs: Vec::new(), stands_for: None });
             graphs.len() - 1
         });
         &mut graphs[at]

@@ -50,7 +50,8 @@ impl Error {
                 Ok(()) => Self::internal("JSON that could not be read could be read again"),
                 Err(error) => Self::invalid("", error.to_string()),
             },
-            Err(error) => Self::invalid(pointer(error.path()), error.inner().to_string()),
+            Err(error) if error.inner().is_data() => Self::invalid(pointer(error.path()), error.inner().to_string()),
+            Err(error) => Self::invalid("", format!("expected JSON, got something else: {}", error.inner())),
         }
     }
 }

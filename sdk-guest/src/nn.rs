@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use crate::{Result, Tensor, Tensors};
+use crate::{Error, Result, Tensor, Tensors};
 
 /// A model that the host runs.
 #[derive(Debug)]
@@ -38,7 +38,41 @@ impl Graph {
     /// [`crate::Error::Unavailable`] where it may go well another time; [`crate::Error::Internal`] where the inputs are not
     /// what the model takes, or it can't be run on them.
     pub fn compute(&self, inputs: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Tensors> {
-        self.inner.compute(&self.name, inputs)
+        Ok(self.inner.compute(&self.name, inputs)?)
+    }
+
+    /// The same with tensors that the caller sent: what the model refuses of them, such as an index that it has no row for,
+    /// is the caller's fault.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] where the inputs are not what the model takes; otherwise as [`Graph::compute`].
+    pub fn forward(&self, inputs: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Tensors> {
+        self.inner.compute(&self.name, inputs).map_err(|failed| match failed {
+            Failed::Input(message) => Error::invalid("", message),
+            Failed::Other(error) => error,
+        })
+    }
+}
+
+/// Why a run gave nothing.
+enum Failed {
+    /// The model does not take these inputs.
+    Input(String),
+    Other(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Input(message) => Self::internal(message),
+            Failed::Other(error) => error,
+        }
     }
 }
 
@@ -49,6 +83,7 @@ use host::Inner;
 mod host {
     use std::borrow::Borrow;
 
+    use super::Failed;
     use crate::bindings::predictor::wasi::nn::errors::{self, ErrorCode};
     use crate::bindings::predictor::wasi::nn::graph::{self, ExecutionTarget, GraphEncoding};
     use crate::bindings::predictor::wasi::nn::tensor::{self, TensorType};
@@ -59,20 +94,20 @@ mod host {
 
     impl Inner {
         pub(super) fn named(name: &str) -> Result<Self> {
-            graph::load_by_name(name).map(Self).map_err(|error| failed(name, &error))
+            Ok(graph::load_by_name(name).map(Self).map_err(|error| failed(name, &error))?)
         }
 
         pub(super) fn from_onnx(model: Vec<u8>) -> Result<Self> {
             let loaded = graph::load(&[model], GraphEncoding::Onnx, ExecutionTarget::Cpu);
-            loaded.map(Self).map_err(|error| failed("from bytes", &error))
+            Ok(loaded.map(Self).map_err(|error| failed("from bytes", &error))?)
         }
 
-        pub(super) fn compute(&self, name: &str, inputs: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Tensors> {
+        pub(super) fn compute(&self, name: &str, inputs: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Tensors, Failed> {
             let failed = |error| failed(name, &error);
             let context = self.0.init_execution_context().map_err(failed)?;
             let inputs = inputs.into_iter().map(|input| given(input.borrow())).collect::<Result<Vec<_>>>()?;
             let outputs = context.compute(inputs).map_err(failed)?;
-            outputs.into_iter().map(|(name, output)| taken(name, &output)).collect()
+            Ok(outputs.into_iter().map(|(name, output)| taken(name, &output)).collect::<Result<_>>()?)
         }
     }
 
@@ -107,11 +142,12 @@ mod host {
         Tensor::from_bytes(name, datatype, &shape, output.data())
     }
 
-    fn failed(graph: &str, error: &errors::Error) -> Error {
+    fn failed(graph: &str, error: &errors::Error) -> Failed {
         let message = format!("graph `{graph}`: {}", error.data());
         match error.code() {
-            ErrorCode::Timeout => Error::unavailable(message),
-            _ => Error::internal(message),
+            ErrorCode::InvalidArgument => Failed::Input(message),
+            ErrorCode::Timeout => Error::unavailable(message).into(),
+            _ => Error::internal(message).into(),
         }
     }
 }
@@ -127,6 +163,7 @@ pub(crate) mod native {
     use std::collections::HashMap;
     use std::rc::Rc;
 
+    use super::Failed;
     use crate::{Error, Result, Tensor, Tensors};
 
     /// What stands for a graph.
@@ -154,8 +191,12 @@ pub(crate) mod native {
             Err(Error::internal("there is no host that could load a model: see `testing::grant`"))
         }
 
-        pub(super) fn compute(&self, _: &str, inputs: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Tensors> {
-            (self.0)(&inputs.into_iter().map(|input| input.borrow().clone()).collect())
+        pub(super) fn compute(&self, _: &str, inputs: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Tensors, Failed> {
+            let answer = (self.0)(&inputs.into_iter().map(|input| input.borrow().clone()).collect());
+            answer.map_err(|error| match error {
+                Error::Invalid { message, .. } => Failed::Input(message),
+                error => Failed::Other(error),
+            })
         }
     }
 }

@@ -22,6 +22,10 @@ VALUES = {
 }
 
 
+# A model of each, which gives back what it takes: `x` -> `y`.
+IDENTITIES = [(f"identity-{name.lower()}", name, values) for name, values in VALUES.items()]
+
+
 def as_bytes(values):
     """Strings as clients give them back."""
     return np.array([value.encode() if isinstance(value, str) else value for value in values.flatten()], dtype=object).reshape(values.shape)

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import tritonclient.http.aio as triton
-from common import done, same
+from common import IDENTITIES, done, same
 from tritonclient.http import InferInput, InferRequestedOutput
 
 
@@ -22,6 +22,18 @@ async def main():
         same(n, answer.as_numpy("y"), values + 1)
 
     await asyncio.gather(*(one(n) for n in range(32)))
+    for binary in (True, False):
+        for model, datatype, values in IDENTITIES:
+            # FP16 has no JSON with this client.
+            x = InferInput("x", list(values.shape), datatype)
+            x.set_data_from_numpy(values, binary_data=binary or datatype == "FP16")
+            answer = await client.infer(model, [x], outputs=[InferRequestedOutput("y", binary_data=binary)])
+            same((datatype, binary), answer.as_numpy("y"), values)
+    # Large enough to be compressed, which aiohttp asks for by itself.
+    wide = np.zeros((512, 4), np.float32)
+    x = InferInput("x", list(wide.shape), "FP32")
+    x.set_data_from_numpy(wide)
+    same("compressed", (await client.infer("add_one", [x])).as_numpy("y"), wide + 1)
     await client.close()
 
 

@@ -2,12 +2,13 @@
 
 import queue
 import sys
+import time
 
 import grpc
 import ml_dtypes
 import numpy as np
 import tritonclient.grpc as triton
-from common import VALUES, done, refused, same
+from common import IDENTITIES, VALUES, done, refused, same
 from tritonclient.utils import InferenceServerException
 
 client = triton.InferenceServerClient(sys.argv[1])
@@ -80,6 +81,11 @@ def stream():
         assert error is None, error
         assert result.get_response().id == str(n) and result.get_response().parameters["triton_final_response"].bool_param
         same(n, result.as_numpy("y"), np.full((1, 4), n + 1, np.float32))
+    for model, datatype, values in IDENTITIES:
+        client.async_stream_infer(model, tensors([("x", datatype, values)]))
+        result, error = answers.get(timeout=30)
+        assert error is None, error
+        same(datatype, result.as_numpy("y"), values)
     client.stop_stream()
 
 
@@ -112,13 +118,26 @@ def mistakes():
         (grpc.StatusCode.INVALID_ARGUMENT, "has no rows", lambda: infer("batched", [("x", "FP32", one[:0])])),
         (grpc.StatusCode.INVALID_ARGUMENT, "out of data bounds", lambda: infer("table", [("at", "INT64", np.array([99]))])),
         (grpc.StatusCode.INVALID_ARGUMENT, "sequences", lambda: infer("add_one", [("x", "FP32", one)], sequence_id=7)),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, "", lambda: infer("slow", [("n", "INT64", np.array([10**9]))], client_timeout=0.5)),
     ]:
         try:
             call()
             raise AssertionError(f"was not refused: {says}")
         except InferenceServerException as error:
             assert str(code) == error.status() and says in error.message(), error
+
+
+def deadlines():
+    """The client says by itself that its time is up; that the host knew of it, its model shows by being free again."""
+    forever = [("n", "INT64", np.array([10**9]))]
+    try:
+        infer("slow", forever, client_timeout=0.5)
+        raise AssertionError("was answered")
+    except InferenceServerException as error:
+        assert error.status() == str(grpc.StatusCode.DEADLINE_EXCEEDED), error
+    call = client.async_infer("slow", tensors(forever), lambda result, error: None)
+    time.sleep(0.3)
+    call.cancel()
+    same("free again", infer("slow", [("n", "INT64", np.array([1]))], client_timeout=10).as_numpy("y"), np.array([1], np.float32))
 
 
 def transforms():
@@ -150,7 +169,7 @@ def standard():
             assert error.code() == grpc.StatusCode.UNIMPLEMENTED, error
 
 
-for check in (server, model, every_datatype, calls, stream, statistics, repository, mistakes, transforms, standard):
+for check in (server, model, every_datatype, calls, stream, statistics, repository, mistakes, deadlines, transforms, standard):
     check()
 client.close()
 done()

@@ -5,8 +5,14 @@ import sys
 
 import numpy as np
 import tritonclient.grpc.aio as triton
-from common import done, same
+from common import IDENTITIES, done, same
 from tritonclient.grpc import InferInput
+
+
+def typed(datatype, values):
+    x = InferInput("x", list(values.shape), datatype)
+    x.set_data_from_numpy(values)
+    return [x]
 
 
 def made(n):
@@ -35,6 +41,20 @@ async def main():
         same(seen, result.as_numpy("y"), np.full((1, 4), seen + 1, np.float32))
         seen += 1
     assert seen == 10
+
+    for model, datatype, values in IDENTITIES:
+        same(datatype, (await client.infer(model, typed(datatype, values))).as_numpy("y"), values)
+
+    async def every_datatype():
+        for model, datatype, values in IDENTITIES:
+            yield {"model_name": model, "inputs": typed(datatype, values)}
+
+    expected = iter(IDENTITIES)
+    async for result, error in client.stream_infer(every_datatype()):
+        assert error is None, error
+        _, datatype, values = next(expected)
+        same(datatype, result.as_numpy("y"), values)
+    assert next(expected, None) is None
     await client.close()
 
 

@@ -1,5 +1,28 @@
 //! ONNX files made to order: distinct bytes of the same model, and models as large as a test wants them.
 
+/// Datatypes by the names of the inference protocol, and ONNX's numbers for them; those that every client knows.
+pub const TYPES: [(&str, u64); 13] = [
+    ("BOOL", 9),
+    ("UINT8", 2),
+    ("UINT16", 4),
+    ("UINT32", 12),
+    ("UINT64", 13),
+    ("INT8", 3),
+    ("INT16", 5),
+    ("INT32", 6),
+    ("INT64", 7),
+    ("FP16", 10),
+    ("FP32", 1),
+    ("FP64", 11),
+    ("BYTES", 8),
+];
+
+/// x [-1] -> y, unchanged, of the type that ONNX has this number for.
+#[must_use]
+pub fn identity(element: u64) -> Vec<u8> {
+    typed_model(("identity", element), &node("Identity", &["x"], "y", &[]), &[], &[])
+}
+
 /// The same model with other bytes: protobuf lets a later field win, here the model's `doc_string`.
 #[must_use]
 pub fn with_note(model: &[u8], note: &str) -> Vec<u8> {
@@ -83,10 +106,14 @@ impl Random {
 }
 
 fn model(name: &str, graph: &[u8], x: &[u32], y: &[u32]) -> Vec<u8> {
+    typed_model((name, FLOAT), graph, x, y)
+}
+
+fn typed_model((name, element): (&str, u64), graph: &[u8], x: &[u32], y: &[u32]) -> Vec<u8> {
     let mut graph = graph.to_vec();
     text(&mut graph, 2, name);
-    field(&mut graph, 11, &value("x", x));
-    field(&mut graph, 12, &value("y", y));
+    field(&mut graph, 11, &value("x", element, x));
+    field(&mut graph, 12, &value("y", element, y));
     let mut opset = Vec::new();
     number(&mut opset, 2, 17);
     let mut model = Vec::new();
@@ -140,7 +167,7 @@ const INTS: u64 = 7;
 const FLOAT: u64 = 1;
 
 /// A `ValueInfoProto` of shape [batch, extents…].
-fn value(name: &str, extents: &[u32]) -> Vec<u8> {
+fn value(name: &str, element: u64, extents: &[u32]) -> Vec<u8> {
     let mut batch = Vec::new();
     text(&mut batch, 2, "batch");
     let mut shape = Vec::new();
@@ -151,7 +178,7 @@ fn value(name: &str, extents: &[u32]) -> Vec<u8> {
         field(&mut shape, 1, &width);
     }
     let mut tensor = Vec::new();
-    number(&mut tensor, 1, FLOAT);
+    number(&mut tensor, 1, element);
     field(&mut tensor, 2, &shape);
     let mut kind = Vec::new();
     field(&mut kind, 1, &tensor);

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use bulkhead_tests::{Answer, TestHost, fixtures};
+use bulkhead_tests::{Answer, TestHost, eventually, fixtures};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -216,18 +216,45 @@ fn rounds(n: i64) -> [Value; 1] {
 async fn who_waits_too_long_is_refused_or_delayed() {
     let host = TestHost::start().await;
     deploy(&host, "slow", "default_timeout_microseconds = 200000\npreserve_ordering = true\n[engine]\ninstances = 1").await;
-    let rounds_of_a_second = rounds(1000);
-    let long = predict(&host, "slow", &rounds_of_a_second);
+    // How long a round takes depends on the machine.
+    let mut n = 1000;
+    let took = loop {
+        let began = Instant::now();
+        whole(&predict(&host, "slow", &rounds(n)).await);
+        if began.elapsed() > Duration::from_millis(300) {
+            break began.elapsed();
+        }
+        n *= 2;
+    };
+    let rounds_of_seconds = rounds(n * 2);
+    let long = predict(&host, "slow", &rounds_of_seconds);
     let waiting = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let began = Instant::now();
         (predict(&host, "slow", &rounds(1)).await, began.elapsed())
     };
-    let (long, (refused, took)) = tokio::join!(long, waiting);
+    let (long, (refused, waited)) = tokio::join!(long, waiting);
     whole(&long);
     refused.error(503, "overloaded").says("waited 200000 µs");
     assert!(!refused.header("retry-after").is_empty());
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(waited < Duration::from_secs(3) && waited < 2 * took, "{waited:?} of runs of twice {took:?}");
+    // Or goes behind the others of its level.
+    let unit = u64::try_from(took.as_millis()).expect("some milliseconds");
+    let timeout = unit * 750;
+    let delay = format!("[batching]\ndefault_timeout_microseconds = {timeout}\ntimeout_action = \"DELAY\"\n[engine]\ninstances = 1");
+    host.deploy("delayed", "1.0.0", &format!("{}\n{delay}", fixtures::PLAIN), fixtures::model("slow")).await;
+    let order = std::sync::Mutex::new(Vec::new());
+    let request = async |after_ms: u64, name: &'static str, n: i64| {
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        whole(&predict(&host, "delayed", &rounds(n)).await);
+        order.lock().expect("the order").push(name);
+    };
+    // Makes it a model that queues.
+    whole(&predict(&host, "delayed", &rounds(n)).await);
+    // While the first runs, the second waits too long, and the third does not.
+    tokio::join!(request(0, "long", n * 2), request(20, "late", n / 4), request(unit * 3 / 2, "in time", n / 4));
+    let order = order.lock().expect("the order").clone();
+    assert_eq!(order, ["long", "in time", "late"]);
 }
 
 #[tokio::test]
@@ -255,5 +282,19 @@ async fn waiting_tensors_have_a_bound() {
     let row = [tensor("x", "FP32", &[1, 1 << 18], &vec![1; 1 << 18])];
     assert_eq!(predict(&host, "identity_f32", &row).await.status, 200, "a mebibyte fits");
     let more = [tensor("x", "FP32", &[1, (1 << 18) + 1], &vec![1; (1 << 18) + 1])];
-    predict(&host, "identity_f32", &more).await.error(503, "overloaded").says("engine.max_queued_mb");
+    predict(&host, "identity_f32", &more).await.error(413, "payload_too_large").says("engine.max_queued_mb");
+    // Two that fit, and not together: the first takes a second or so.
+    deploy(&host, "big_matmul", "").await;
+    let rows = 1000;
+    let large = [tensor("x", "FP32", &[rows, 256], &vec![1; rows as usize * 256])];
+    let first = predict(&host, "big_matmul", &large);
+    let second = async {
+        eventually("the first is under way", Duration::from_secs(20), async || {
+            let answer = predict(&host, "identity_f32", &[tensor("x", "FP32", &[1, 1 << 16], &vec![1; 1 << 16])]).await;
+            answer.status == 503 && answer.text().contains("engine.max_queued_mb")
+        })
+        .await;
+    };
+    let (first, ()) = tokio::join!(first, second);
+    whole(&first);
 }

@@ -137,6 +137,26 @@ async fn answers_take_no_more_than_their_share_of_memory() {
 }
 
 #[tokio::test]
+async fn texts_of_answers_count_as_memory_too() {
+    const KIB: usize = 64;
+    let host = TestHost::start().await;
+    deploy(&host, "identity_f32", "max_mb = 1").await;
+    let elements = KIB * 1024 / 4;
+    let wide = |of: usize| json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, elements], "data": vec![of; elements] }] });
+    for of in 0..40 {
+        // By what it says, then as text beside it, then by its text.
+        for _ in 0..3 {
+            assert_eq!(host.predict("identity_f32", &wide(of)).await.status, 200);
+        }
+    }
+    let mut hits = 0;
+    for of in 0..40 {
+        hits += usize::from(event(&host.predict("identity_f32", &wide(of)).await) == "hit");
+    }
+    assert!(hits * KIB <= 1024, "{hits} answers of {KIB} KiB are kept in 1 MiB");
+}
+
+#[tokio::test]
 async fn what_transforms_answer_is_kept_too() {
     let host = TestHost::start().await;
     host.plugins(&["tabular", "classify"]).await;

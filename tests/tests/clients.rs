@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use bulkhead_tests::{TestHost, cannot_run_here, fixtures};
+use bulkhead_tests::{TestHost, cannot_run_here, fixtures, onnx};
 
 /// What `deploy/setup/clients.sh` fetches.
 fn fetched(path: &str) -> PathBuf {
@@ -19,6 +19,9 @@ async fn host() -> TestHost {
     host.plain(&plain).await;
     let batching = format!("{}\n[batching]\nmax_batch_size = 8\npreferred_batch_size = [4]", fixtures::PLAIN);
     host.deploy("batched", "1.0.0", &batching, fixtures::model("add_one")).await;
+    for (datatype, element) in onnx::TYPES {
+        host.deploy(&format!("identity-{}", datatype.to_lowercase()), "1.0.0", fixtures::PLAIN, onnx::identity(element)).await;
+    }
     host.demo("iris").await;
     host
 }

@@ -114,10 +114,33 @@ async fn lengths_that_do_not_add_up() {
     ] {
         refused(&post(&host, "add_one", &[(LENGTH, length)], one.to_string()).await, 400, says);
     }
-    refused(&post(&host, "add_one", &[(LENGTH, "999999999")], one.to_string()).await, 413, "at most 2097152 bytes");
+    let says = "says 999999999 bytes, and the whole body may have at most 2097152";
+    refused(&post(&host, "add_one", &[(LENGTH, "999999999")], one.to_string()).await, 400, says);
+    // Too short for the JSON; and forgotten, with bytes behind the JSON.
+    let says = "it is the first 10 bytes of the body, as `Inference-Header-Content-Length` says";
+    refused(&post(&host, "add_one", &[(LENGTH, "10")], one.to_string()).await, 400, says);
+    let says = "the JSON of the body is no UTF-8; it is the whole body, since there is no `Inference-Header-Content-Length`";
+    refused(&post(&host, "add_one", &[], [one.to_string().as_bytes(), &[0xff; 16]].concat()).await, 400, says);
     // As much as no body may have, and no more of it than is there.
     let huge = json!({ "inputs": [following("x", "FP32", &[1 << 40, 4], 1 << 44)] });
-    refused(&binary(&host, "add_one", &huge, &row).await, 413, "at most 2097152 bytes");
+    refused(
+        &binary(&host, "add_one", &huge, &row).await,
+        413,
+        "of which input `x` takes 17592186044416 by `binary_data_size`, may have at most 2097152 bytes",
+    );
+}
+
+#[tokio::test]
+async fn who_is_refused_while_it_still_sends_is_told_why() {
+    let host = TestHost::setup().env("BULKHEAD_HTTP_MAX_BODY_MB", "64").start().await;
+    host.plain(&["add_one"]).await;
+    let large = || vec![b' '; 30 << 20];
+    refused(&post(&host, "none", &[], large()).await, 404, "there is no model `none`");
+    refused(&post(&host, "add_one", &[("content-encoding", "br")], large()).await, 415, "expected the content encoding");
+    refused(&post(&host, "add_one", &[("x-bulkhead-timeout-ms", "soon")], large()).await, 400, "expected whole milliseconds");
+    let answer = host.post("/v1/models/none/predict", "application/json", large()).await;
+    answer.error(404, "not_found").says("there is no model `none`");
+    host.post("/v1/nothing", "application/json", large()).await.error(404, "not_found");
 }
 
 #[tokio::test]

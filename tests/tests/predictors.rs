@@ -70,6 +70,7 @@ async fn a_predictor_runs_the_graphs_that_it_is_granted_and_no_other() {
         assert_eq!(error["code"], "ErrorCode::NotFound", "{name}");
         assert!(error["message"].as_str().unwrap().len() < 300, "{error}");
     }
+    assert!(host.get("/v2/models/p/stats").await.ok()["model_stats"][0]["last_inference"].as_u64().is_some_and(|at| at > 0));
     // What it ran is counted with whose it is.
     assert_eq!(host.metric("bulkhead_predict_requests_total", &[("model", "p"), ("outcome", "ok")]).await, 9.0);
     assert_eq!(host.metric("bulkhead_predict_stage_seconds_count", &[("model", "p"), ("stage", "predict")]).await, 9.0);
@@ -85,7 +86,7 @@ async fn whatever_is_wrong_with_tensors_is_an_error_of_wasi_nn() {
     for (inputs, code, words) in [
         (json!([]), "InvalidArgument", "input `x` is missing: the model takes `x`"),
         (input("z", "FP32", json!([1, 4]), 16), "InvalidArgument", "unknown input `z`"),
-        (input("x", "FP64", json!([1, 4]), 32), "InvalidArgument", "input `x` takes TensorType::Fp32"),
+        (input("x", "FP64", json!([1, 4]), 32), "InvalidArgument", "input `x` takes FP32 (the model's FP32), got FP64"),
         (input("x", "FP32", json!([1, 3]), 12), "InvalidArgument", "takes the shape [-1, 4], got [1, 3]"),
         (input("x", "FP32", json!([4]), 16), "InvalidArgument", "takes the shape [-1, 4], got [4]"),
         (input("x", "FP32", json!([]), 4), "InvalidArgument", "takes the shape [-1, 4], got []"),
@@ -353,10 +354,10 @@ async fn a_version_is_refused_where_its_grants_do_not_fit() {
     let answer = put(&host, "p/versions/1.0.0", &config).await;
     assert_eq!(answer.error(422, "invalid_plugin_config").details["pointer"], "/predictor/config/like");
     let transform = "runtime = \"predictor\"\npredictor = { plugin = \"image@0.1.0\", config = { width = 1, height = 1 } }";
-    refused(transform, "invalid_plugin_config", "expected a plugin of the world `predictor` here, `image@0.1.0` is a transform").await;
+    refused(transform, "wrong_world", "`/predictor` takes a plugin of the world `predictor`, and `image@0.1.0` is a transform").await;
     let around = format!("{}\ntransforms = [{{ plugin = \"prober@0.1.0\" }}]", fixtures::PLAIN);
     let answer = host.put_version("m/versions/1.0.0", &around, fixtures::model("identity_f32")).await;
-    answer.error(422, "invalid_plugin_config").says("expected a plugin of the world `transform` here");
+    answer.error(422, "wrong_world").says("`/transforms/0` takes a plugin of the world `transform`, and `prober@0.1.0` is a predictor");
     refused("runtime = \"predictor\"\npredictor = { plugin = \"gone@0.1.0\" }", "missing_plugin", "`gone@0.1.0`").await;
     // What the cascade reads of its models, they must give.
     let cascade = format!(
@@ -364,6 +365,19 @@ async fn a_version_is_refused_where_its_grants_do_not_fit() {
         graphs(&[("small", "identity_f32"), ("big", "identity_f32")])
     );
     refused(&cascade, "transforms_do_not_fit", "looks for `logits` FP32 [-1, -1], and the model gives `y` FP32 [-1, -1]").await;
+    // Where one model is asked in the place of another, they must take and give the same.
+    host.plain(&["add_one", "big_matmul"]).await;
+    let cascade = |small: &str, big: &str| {
+        let config = "runtime = \"predictor\"\n[predictor]\nplugin = \"cascade@0.1.0\"\nconfig = { output = \"y\", sure_from = 0.5 }";
+        format!("{config}\n{}", graphs(&[("small", small), ("big", big)]))
+    };
+    let words =
+        "asks the graph `big` in the place of `small`, and they differ in `x`: `big` takes `x` FP32 [-1, 256], `small` takes `x` FP32 [-1, 4]";
+    refused(&cascade("add_one", "big_matmul"), "transforms_do_not_fit", words).await;
+    deploy(&host, "c/versions/1.0.0", &cascade("identity_f32", "add_one")).await;
+    // What one of the models refuses of a caller's tensors is the caller's fault.
+    let answer = host.predict("c", &json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0, 0, 0] }] })).await;
+    answer.error(400, "invalid_input").says("graph `big`: input `x` takes the shape [-1, 4], got [1, 3]");
     // A predictor has no model of its own, and anything else has one.
     let answer = host.put_version("p/versions/1.0.0", &prober(""), fixtures::model("identity_f32")).await;
     answer.error(400, "invalid_input").says("a predictor has no use for");
@@ -417,6 +431,13 @@ async fn what_a_predictor_is_told_and_kept_answers() {
     assert_eq!(ask("a").await, (told.clone(), "miss".to_owned()));
     assert_eq!(ask("a").await, (told, "hit".to_owned()));
     assert_eq!(ask("b").await.1, "miss", "it sees the header");
+    // One that takes tensors is asked by their text, too, and still sees the header.
+    deploy(&host, "q/versions/1.0.0", &format!("headers = [\"x-shown\"]\n{}", prober(&format!("config = {{ like = \"id\" }}\n{config}")))).await;
+    let row = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2] }] });
+    for (shown, expected) in [("a", "miss"), ("a", "hit"), ("a", "hit"), ("b", "miss"), ("b", "hit"), ("a", "hit")] {
+        let answer = host.send(host.request(reqwest::Method::POST, "/v1/models/q/predict").header("x-shown", shown).json(&row)).await;
+        assert_eq!(answer.header("x-bulkhead-cache"), expected, "{shown}: {}", answer.text());
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
-//! gRPC as a client sees it that stalls, says nothing, or never hangs up. Frames are written by hand: a client library
-//! sends a message whole or not at all.
+//! Connections of clients that stall, say nothing, take nothing, or never hang up; mostly of gRPC. Frames are written by hand:
+//! a client library sends a message whole or not at all.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use bulkhead_tests::{TestHost, eventually};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,6 +14,7 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Of frames, as RFC 9113 has them.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
@@ -25,17 +29,17 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The head of a call, each field a literal of its own (RFC 7541, 6.2.2).
-fn head(path: &str) -> Vec<u8> {
+fn head(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let fields = [(":method", "POST"), (":scheme", "http"), (":path", path), ("content-type", "application/grpc"), ("te", "trailers")];
+    let fields = fields.iter().chain(more);
     let text = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
-    frame(HEADERS, END_HEADERS, 1, &fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect::<Vec<u8>>())
+    frame(HEADERS, END_HEADERS, 1, &fields.flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect::<Vec<u8>>())
 }
 
 /// Opens a connection and calls a method, with these bytes of a message.
 async fn call(host: &TestHost, path: &str, message: &[u8], flags: u8) -> TcpStream {
     let mut stream = TcpStream::connect(host.grpc_address()).await.expect("a connection");
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let bytes = [preface.as_slice(), &frame(SETTINGS, 0, 0, &[]), &head(path), &frame(DATA, flags, 1, message)].concat();
+    let bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &head(path, &[]), &frame(DATA, flags, 1, message)].concat();
     stream.write_all(&bytes).await.expect("an open connection");
     stream
 }
@@ -103,11 +107,85 @@ async fn a_host_that_stops_waits_for_nobody_who_only_listens() {
     heard(&mut watch, DATA, &[0, 0, 0, 0, 2, 8, 1]).await;
     let mut open = call(&host, "/inference.GRPCInferenceService/ModelStreamInfer", &[], 0).await;
     heard(&mut open, HEADERS, &[]).await;
+    let mut curious = Vec::new();
+    for version in ["v1", "v1alpha"] {
+        // Field 7 asks for the list of services, whatever it says.
+        let asked = b"\0\0\0\0\x03\x3a\x01*";
+        let mut stream = call(&host, &format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"), asked, 0).await;
+        heard(&mut stream, DATA, &[]).await;
+        curious.push(stream);
+    }
     listens(watch);
     listens(open);
+    curious.into_iter().for_each(listens);
     host.terminate();
     assert!(host.ended().await.success());
     for stream in [&mut silent, &mut hesitant] {
         assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0);
     }
+}
+
+#[tokio::test]
+async fn a_stream_may_be_silent_between_its_messages_and_not_within_one() {
+    let host = TestHost::setup().env("BULKHEAD_HTTP_REQUEST_TIMEOUT_MS", "1500").start().await;
+    host.plain(&["add_one"]).await;
+    let path = "/inference.GRPCInferenceService/ModelStreamInfer";
+    let mut silent = call(&host, path, &[], 0).await;
+    let mut stalls = call(&host, path, b"\0\0\0\x03\xe8aaaaaaaaaa", 0).await;
+    let began = Instant::now();
+    // Headers once, and once more where its answers would have ended.
+    heard(&mut stalls, HEADERS, &[]).await;
+    heard(&mut stalls, HEADERS, &[]).await;
+    assert!(began.elapsed() >= Duration::from_millis(1400), "{:?}", began.elapsed());
+    // The other has said nothing for longer, and is answered: a request for a model that there is not.
+    silent.write_all(&frame(DATA, 0, 1, b"\0\0\0\0\x06\x0a\x04none")).await.unwrap();
+    heard(&mut silent, DATA, b"").await;
+}
+
+#[tokio::test]
+async fn messages_that_would_grow_are_refused_before_they_do() {
+    let host = TestHost::start().await;
+    let before = host.resident_kb();
+    // Two bytes each; in the second case behind a group, which a decoder passes over.
+    let inputs = [0x2a, 0].repeat(8 << 20);
+    for message in [inputs.clone(), [&[0xa3, 0x06, 0xa4, 0x06][..], &inputs].concat()] {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&message).unwrap();
+        let small = gzip.finish().unwrap();
+        let framed = [&[1][..], &u32::try_from(small.len()).unwrap().to_be_bytes(), &small].concat();
+        let mut stream = TcpStream::connect(host.grpc_address()).await.unwrap();
+        let head = head("/inference.GRPCInferenceService/ModelInfer", &[("grpc-encoding", "gzip")]);
+        stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &head].concat()).await.unwrap();
+        for piece in framed.chunks(16 << 10) {
+            stream.write_all(&frame(DATA, 0, 1, piece)).await.unwrap();
+        }
+        stream.write_all(&frame(DATA, END_STREAM, 1, &[])).await.unwrap();
+        heard(&mut stream, HEADERS, &[]).await;
+    }
+    let grown = host.resident_kb().saturating_sub(before);
+    assert!(grown < 300_000, "{grown} KiB more");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_held_no_longer_than_a_request_may_last() {
+    let host = TestHost::setup().env("BULKHEAD_HTTP_REQUEST_TIMEOUT_MS", "1500").start().await;
+    host.plain(&["identity_f32"]).await;
+    let elements = 8 << 20;
+    let json = json!({ "parameters": { "binary_data_output": true }, "inputs": [
+        { "name": "x", "datatype": "FP32", "shape": [1, elements], "parameters": { "binary_data_size": elements * 4 } }
+    ] });
+    let json = json.to_string();
+    let length = json.len() + elements * 4;
+    let head = format!(
+        "POST /v2/models/identity_f32/infer HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\ninference-header-content-length: {}\r\n\r\n{json}",
+        json.len()
+    );
+    let mut stream = TcpStream::connect(host.address()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![0; elements * 4]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut taken = Vec::new();
+    // The connection broke, or ends: either way most of the answer never came.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut taken)).await.expect("an end");
+    assert!(taken.len() < elements * 4, "{} bytes", taken.len());
 }

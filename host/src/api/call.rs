@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use bulkhead_registry::{ModelName, ModelRef, TenantId};
+use bulkhead_registry::{ModelRef, TenantId};
 use tokio::sync::SemaphorePermit;
 
-use super::App;
 use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLOADED};
 use super::extract::{Context, FromPath as _, RawVersion};
+use super::{App, to_its_end};
 use crate::clock::Deadline;
 use crate::loader::LoaderError;
 use crate::predict::{self, Ask, CacheEvent, CacheUse, Missing, Reply, Slot, Variant};
@@ -53,13 +53,12 @@ pub(super) async fn call<T>(
     let _place = if context.has_place { None } else { Some(place(app)?) };
     let deadline = deadline(app, context, headers)?;
     // A sender that stalls holds its place no longer than one whose model is slow.
-    let read = async {
-        let (slot, variant) = pick(app, target).await?;
-        let (ask, said) = read(&slot).await?;
-        Ok::<_, ApiError>((slot, variant, ask, said))
-    };
-    let too_late = |_| ApiError::new(DEADLINE_EXCEEDED, "the request was not there in whole, or its version not in memory, in time");
-    let (slot, variant, mut ask, said) = tokio::time::timeout_at(deadline.moment().into(), read).await.map_err(too_late)??;
+    let found = tokio::time::timeout_at(deadline.moment().into(), pick(app, target)).await;
+    let too_late = |what: &str| ApiError::new(DEADLINE_EXCEEDED, format!("{what} in time"));
+    let (slot, variant) = found.map_err(|_| too_late("the version is not in memory"))??;
+    let read = tokio::time::timeout_at(deadline.moment().into(), read(&slot)).await;
+    let read = read.unwrap_or_else(|_| Err(too_late("the request was not there in whole")));
+    let (mut ask, said) = read.inspect_err(|error| slot.metrics().failed(error.code(), context.arrived.elapsed()))?;
     if slot.is_cached() {
         ask.cache = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).map(CacheUse::of).unwrap_or_default();
     }
@@ -76,9 +75,10 @@ pub(super) async fn call<T>(
 
 /// A place among the requests under way, or a refusal at once.
 pub(super) fn place(app: &App) -> Result<SemaphorePermit<'_>, ApiError> {
-    app.in_flight
-        .try_acquire()
-        .map_err(|_| ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight)))
+    app.in_flight.try_acquire().map_err(|_| {
+        app.metrics.turned_away.inc();
+        ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight))
+    })
 }
 
 /// When it must be answered, by the host's bound and the caller's.
@@ -98,13 +98,16 @@ pub(super) async fn pick(app: &App, Target { tenant, model: name, version }: Tar
     match app.loader.slots().pick(tenant.as_str(), name, version) {
         Err(Missing::Unloaded(name, version)) => {
             let model = ModelRef::from_path(RawVersion::new(&name, &version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
+            let (loader, tenant_id) = (app.loader.clone(), tenant.clone());
+            // Whatever becomes of who asked: given up halfway, it would have to be loaded from the beginning for the next one.
+            let woken = to_its_end(async move { Ok(loader.wake(&tenant_id, &model).await) });
             // Boxed, as in all that few requests do: each would carry its state around else.
-            match Box::pin(app.loader.wake(tenant, &model)).await {
+            match Box::pin(woken).await? {
                 Err(error @ LoaderError::NotFound(_)) => return Err(error.into()),
                 Err(error) => return Err(ApiError::new(NOT_READY, format!("version `{version}` of model `{name}` could not be loaded: {error}"))),
                 Ok(()) => {}
             }
-            Ok(app.loader.slots().pick(tenant.as_str(), ModelName::as_str(&model.name), Some(&version))?)
+            Ok(app.loader.slots().pick(tenant.as_str(), &name, Some(&version))?)
         }
         // What is not there yet may still be on its way.
         Err(missing @ (Missing::Model(_) | Missing::Version(..))) if !app.life.has_started() => {

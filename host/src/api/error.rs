@@ -40,12 +40,12 @@ codes! {
     ALREADY_EXISTS "already_exists" 409 "Other content is there under this name and version; versions never change.";
     IN_USE "in_use" 409 "Something still refers to it; `details.by` says what.";
     NO_PRODUCTION "no_production_version" 409 "The model has no version in production, or none to go back to.";
-    TOO_LARGE "payload_too_large" 413 "The body is larger than is taken; `details.limit_bytes` is the limit.";
+    TOO_LARGE "payload_too_large" 413 "The body is larger than is taken, or its tensors than may wait; `details.limit_bytes` is the limit.";
     UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" 415 "The body is of a type that this route or model does not take.";
     INVALID_MANIFEST "invalid_manifest" 422 "The manifest breaks a rule; `details.problems` lists each.";
     NOT_A_COMPONENT "not_a_component" 422 "The upload is no WebAssembly component: a core module, precompiled code, or something else.";
     INVALID_COMPONENT "invalid_component" 422 "The upload is a malformed component, or uses a proposal that is switched off.";
-    WRONG_WORLD "wrong_world" 422 "The component does not export what a plugin must.";
+    WRONG_WORLD "wrong_world" 422 "The component does not export what a plugin must, or what the manifest's place for it takes.";
     IMPORT_NOT_GRANTED "import_not_granted" 422 "The component imports something that can't be granted.";
     OVER_LIMITS "over_limits" 422 "The component is larger, inside or outside, than is taken.";
     COMPILE_FAILED "compile_failed" 422 "The component can't be compiled, or not within the bounds on time and memory.";
@@ -115,7 +115,21 @@ impl ApiError {
 
     /// The body as clients of the Open Inference Protocol read it: the message alone.
     pub(super) fn plain_body(&self, request_id: &str) -> Vec<u8> {
-        serde_json::to_vec(&json!({ "error": self.told(request_id) })).unwrap_or_default()
+        serde_json::to_vec(&json!({ "error": self.told_whole(request_id) })).unwrap_or_default()
+    }
+
+    /// The message, with the place that it is about: for those who are told nothing else.
+    pub(super) fn told_whole(&self, request_id: &str) -> String {
+        let message = self.told(request_id);
+        match self.details.as_ref().and_then(|details| details.get("pointer")?.as_str()) {
+            Some(pointer) if !pointer.is_empty() && !message.contains(pointer) => format!("{message} (at {pointer})"),
+            _ => message.to_owned(),
+        }
+    }
+
+    /// Its name in the table.
+    pub(super) fn code(&self) -> &'static str {
+        self.code.name
     }
 
     pub(super) fn status(&self) -> u16 {
@@ -171,6 +185,7 @@ impl From<PredictError> for ApiError {
             PredictError::Plugin { plugin, .. } => json!({ "plugin": plugin }),
             PredictError::Malformed(malformed) => json!({ "pointer": malformed.pointer }),
             PredictError::Run(RunError::Invalid { input: Some(input), .. }) => json!({ "input": input }),
+            PredictError::Run(RunError::TooLarge { limit_bytes, .. }) => json!({ "limit_bytes": limit_bytes }),
             _ => return Self::new(code, error.to_string()),
         };
         Self::new(code, error.to_string()).with(details)
@@ -211,6 +226,7 @@ impl From<LoaderError> for ApiError {
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
             LoaderError::MissingGraph(_) | LoaderError::Graph { .. } => Self::new(MISSING_GRAPH, message),
             LoaderError::Parts(_) => Self::new(INVALID_INPUT, message),
+            LoaderError::World { ref at, .. } => Self::new(WRONG_WORLD, message).with(json!({ "pointer": format!("{at}/plugin") })),
             LoaderError::Config { source: SandboxError::Busy, .. } => Self::new(OVERLOADED, message),
             LoaderError::Config { at, source, .. } => {
                 let pointer = match source {
@@ -287,6 +303,7 @@ mod tests {
             RunError::Invalid { input: None, message: String::new() },
             RunError::Overloaded { waiting: 1 },
             RunError::OutOfMemory { limit_bytes: 1 },
+            RunError::TooLarge { bytes: 2, limit_bytes: 1 },
             RunError::Waited { waited: std::time::Duration::ZERO },
             RunError::Deadline,
             RunError::Failed(String::new()),

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest as _, Request};
 use bulkhead_registry::Upload;
-use futures_util::{Stream, StreamExt as _, stream};
-use parking_lot::Mutex;
+use futures_util::StreamExt as _;
 
 use super::error::{ApiError, INVALID_INPUT, UNSUPPORTED_MEDIA_TYPE};
-use super::upload;
 
 /// Bytes that may come before a part's content begins. Its headers are collected in memory, and what stands before the
 /// first part is too. Arbitrary: far more than a browser sends, the beginning of the content included that arrives along.
@@ -22,8 +20,6 @@ pub(super) struct Form {
     parts: Multipart,
     /// Bytes that may still come.
     left: Arc<AtomicUsize>,
-    /// What the parts are read from.
-    body: Arc<Mutex<BodyDataStream>>,
 }
 
 impl Form {
@@ -33,21 +29,12 @@ impl Form {
         let left = Arc::new(AtomicUsize::new(usize::MAX));
         let (head, body) = request.into_parts();
         let bound = Arc::clone(&left);
-        let body = Arc::new(Mutex::new(body.into_data_stream()));
-        let lent = lent(&body).map(move |chunk| within(&bound, chunk.map_err(std::io::Error::other)?));
-        let request = Request::from_parts(head, Body::from_stream(lent));
+        let body = body.into_data_stream().map(move |chunk| within(&bound, chunk.map_err(std::io::Error::other)?));
+        let request = Request::from_parts(head, Body::from_stream(body));
         let parts = Multipart::from_request(request, &()).await;
         let parts = parts
             .map_err(|error| ApiError::new(UNSUPPORTED_MEDIA_TYPE, format!("expected a multipart form with {expected}: {}", error.body_text())))?;
-        Ok(Self { parts, left, body })
-    }
-
-    /// Gives the form up for an error: a client that is still sending would see a broken connection in place of it, so what
-    /// comes is read on for a while and thrown away.
-    pub(super) async fn refused(self, error: ApiError, limit: u64) -> ApiError {
-        drop(self.parts);
-        upload::linger(Body::from_stream(lent(&self.body)), limit).await;
-        error
+        Ok(Self { parts, left })
     }
 
     /// The next part; the one before it must have been read.
@@ -59,12 +46,6 @@ impl Form {
         }
         part.map_err(broken)
     }
-}
-
-/// The body as often as it is asked for; each chunk goes to one reader.
-fn lent(body: &Arc<Mutex<BodyDataStream>>) -> impl Stream<Item = Result<Bytes, axum::Error>> + Send + use<> {
-    let body = Arc::clone(body);
-    stream::poll_fn(move |cx| body.lock().poll_next_unpin(cx))
 }
 
 /// Ends the stream where it may not go on.

@@ -13,6 +13,7 @@ mod plugins;
 mod predict;
 mod router;
 mod serve;
+mod unread;
 mod upload;
 mod versions;
 
@@ -23,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use error::{CODES, Code};
 pub use router::{admin, grpc, public};
-pub use serve::{Protocol, bind, serve};
+pub use serve::{Patience, Protocol, bind, serve};
 
 use crate::config::Http;
 use crate::loader::{Loader, LoaderError, Problem};
@@ -44,6 +45,8 @@ pub struct AppState {
     pub nv_names: bool,
     /// Predict requests at one time.
     pub in_flight: Semaphore,
+    /// Streams of requests at one time.
+    pub streams: Arc<Semaphore>,
     /// Where the host is between start and stop.
     pub life: Life,
     /// Keeps other hosts out of the data folder while this one lives.

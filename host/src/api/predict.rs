@@ -13,6 +13,7 @@ use super::call::{self, Called, Target};
 use super::error::{ApiError, INVALID_INPUT};
 use super::extract::{Caller, Captured, Context};
 use super::upload;
+use crate::aside::aside;
 use crate::payload::Payload;
 use crate::predict::{Reply, Slot, Variant};
 use crate::tensor_json::{self, Answer};
@@ -72,7 +73,8 @@ fn respond(slot: &Slot, variant: Variant, reply: Reply) -> Result<Response, ApiE
         Payload::Json(text) => (HeaderValue::from_static("application/json"), Body::from(text)),
         Payload::Tensors(tensors) => {
             let answer = Answer { model: slot.model(), version: slot.version(), id: reply.id.as_deref(), outputs: &tensors, follow: &[] };
-            let text = tensor_json::encode(&answer).map_err(|error| ApiError::new(INVALID_INPUT, error.to_string()))?;
+            let text = aside(tensors.iter().map(|tensor| tensor.data.len()).sum(), || tensor_json::encode(&answer))
+                .map_err(|error| ApiError::new(INVALID_INPUT, error.to_string()))?;
             (HeaderValue::from_static("application/json"), Body::from(text))
         }
         Payload::Blob { content_type, data } => {

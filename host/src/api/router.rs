@@ -14,6 +14,7 @@ use tower::Service as _;
 
 use super::error::{ApiError, METHOD_NOT_ALLOWED, NOT_FOUND};
 use super::extract::Context;
+use super::unread::Unread;
 use super::{App, health, models, oip, openapi, plugins, predict, versions};
 use crate::clock;
 
@@ -68,11 +69,15 @@ where
 {
     let arrived = clock::now();
     let mut request = request.map(Body::new);
+    let unread = Unread::watch(&mut request);
     let request_id = request_id(request.headers());
     request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None, has_place: false });
     let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);
     let mut response = router.call(request).await?;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        if let Some(unread) = unread {
+            unread.linger().await;
+        }
         let body = if is_v2 { error.plain_body(&request_id) } else { error.body(&request_id) };
         *response.body_mut() = Body::from(body);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,6 +1,7 @@
 //! Connections: accepted, served, and drained within a bound.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::router;
@@ -46,15 +48,25 @@ pub enum Protocol {
     Http2,
 }
 
-/// Serves until `stop`, then lets requests under way finish within `drain`.
-pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, stop: impl Future<Output = ()>, drain: Duration) {
+/// How long peers get.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// One that takes nothing of its answer for so long is gone.
+    pub stall: Duration,
+    /// For requests under way, once the host is to stop.
+    pub drain: Duration,
+}
+
+/// Serves until `stop`, then lets requests under way finish.
+pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, stop: impl Future<Output = ()>, patience: Patience) {
+    let Patience { stall, drain } = patience;
     let graceful = GracefulShutdown::new();
     let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection(stream, protocol, router.clone(), &graceful, &stopping),
+                Ok((stream, _)) => connection((stream, protocol, stall), router.clone(), &graceful, &stopping),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -70,7 +82,7 @@ pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, st
     }
 }
 
-fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &GracefulShutdown, stopping: &CancellationToken) {
+fn connection((stream, protocol, stall): (TcpStream, Protocol, Duration), router: Router, graceful: &GracefulShutdown, stopping: &CancellationToken) {
     // Answers are written whole: waiting for more to send would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection closed at once");
@@ -80,7 +92,9 @@ fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &
         Protocol::Http1 => {
             let service = service_fn(move |request| router::handle(router.clone(), request));
             let mut http = http1::Builder::new();
-            spawn(graceful.watch(http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stream), service)));
+            spawn(graceful.watch(
+                http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stalling(stream, stall)), service),
+            ));
         }
         Protocol::Http2 => {
             let mut http = http2::Builder::new(TokioExecutor::new());
@@ -92,11 +106,19 @@ fn connection(stream: TcpStream, protocol: Protocol, router: Router, graceful: &
                     () = stopping.cancelled() => false,
                 };
                 if speaks {
-                    spawn(watcher.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))));
+                    let stream = TokioIo::new(stalling(stream, stall));
+                    spawn(watcher.watch(http.serve_connection(stream, TowerToHyperService::new(router))));
                 }
             });
         }
     }
+}
+
+/// Ends where nothing of what is written leaves for so long: an answer that nobody takes is held no longer.
+fn stalling(stream: TcpStream, stall: Duration) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(stall));
+    Box::pin(stream)
 }
 
 /// Waits until the bytes are there that each connection of HTTP/2 begins with; hyper has no bound on the time for them. False

@@ -3,34 +3,26 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 
 use super::error::{ApiError, INVALID_INPUT};
 
-/// A body that is refused is read on up to this many times its bound, and for this long: a client that is still
-/// sending would otherwise see a broken connection in place of the answer.
-const LINGER_FACTOR: u64 = 4;
-const LINGER: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// Memory that is reserved because a request says how long its body will be; it may say what it likes.
-const TRUSTED_BYTES: usize = 1 << 20;
+pub(super) const TRUSTED_BYTES: usize = 1 << 20;
 
 /// Reads a body whole.
 ///
 /// # Errors
 /// 413 over the limit, by its announced length already; 400 where it breaks off.
 pub(super) async fn whole(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Vec<u8>, ApiError> {
-    let mut body = announced(what, headers, body, limit).await?;
+    let mut body = announced(what, headers, body, limit)?;
     let mut bytes = Vec::with_capacity(reserved(headers));
     while let Some(frame) = next(&mut body).await {
         let frame = frame.map_err(|error| ApiError::new(INVALID_INPUT, format!("{what} broke off: {error}")))?;
         // The other kind of frame is trailers.
         let Ok(data) = frame.into_data() else { continue };
         if (bytes.len() + data.len()) as u64 > limit {
-            drop(bytes);
-            linger(body, limit).await;
             return Err(ApiError::too_large(what, limit));
         }
         bytes.extend_from_slice(&data);
@@ -53,14 +45,8 @@ pub(super) async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::E
 ///
 /// # Errors
 /// 413 over the limit.
-pub(super) async fn announced(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Body, ApiError> {
-    if length(headers).is_none_or(|length| length <= limit) {
-        return Ok(body);
-    }
-    if !headers.contains_key(header::EXPECT) {
-        linger(body, limit).await;
-    }
-    Err(ApiError::too_large(what, limit))
+pub(super) fn announced(what: &str, headers: &HeaderMap, body: Body, limit: u64) -> Result<Body, ApiError> {
+    if length(headers).is_none_or(|length| length <= limit) { Ok(body) } else { Err(ApiError::too_large(what, limit)) }
 }
 
 /// Bytes of memory that a body is worth reserving before it comes.
@@ -70,20 +56,4 @@ pub(super) fn reserved(headers: &HeaderMap) -> usize {
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Reads on, and throws away, what a client still sends.
-pub(super) async fn linger(body: Body, limit: u64) {
-    let mut stream = body.into_data_stream();
-    let mut left = limit.saturating_mul(LINGER_FACTOR);
-    let discard = async {
-        while let Some(Ok(chunk)) = stream.next().await {
-            left = left.saturating_sub(chunk.len() as u64);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Whether it ends or time does: the answer is the same.
-    let _ = tokio::time::timeout(LINGER, discard).await;
 }

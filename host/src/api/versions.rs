@@ -51,10 +51,7 @@ pub(super) async fn put(
         }
     };
     let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
-    let (manifest, upload) = match parts(&mut form, &app).await {
-        Ok(parts) => parts,
-        Err(error) => return Err(form.refused(error, app.http.max_model_bytes).await),
-    };
+    let (manifest, upload) = parts(&mut form, &app).await?;
     let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload, staging };
     let loader = app.loader.clone();
     let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;

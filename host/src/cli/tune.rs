@@ -48,6 +48,7 @@ fn tune(args: &TuneArgs) -> anyhow::Result<()> {
         Some(Device::Cuda { id }) => Some(i32::try_from(id)?),
         _ => None,
     };
+    let has_manifest = manifest.is_some();
     let batching = manifest.map_or_else(Batching::default, |manifest| manifest.batching);
     let cores = local::cores(args.cores);
     anyhow::ensure!(args.model.is_file(), "`{}` is no file", args.model.display());
@@ -71,7 +72,7 @@ fn tune(args: &TuneArgs) -> anyhow::Result<()> {
         seen.push(*one);
     })?;
     if args.json {
-        return out::json(&document(&tuned, &seen));
+        return out::json(&document(&tuned, &lines(&tuned, cuda, has_manifest), &seen));
     }
     let mut table = Table::new(&["", "INSTANCES", "THREADS", "BATCH", "RUN", "LATENCY", "ROWS/S"]);
     for (name, one) in [("without batches", tuned.unbatched), ("best", tuned.best)] {
@@ -87,7 +88,7 @@ fn tune(args: &TuneArgs) -> anyhow::Result<()> {
         ]);
     }
     out::note(table.render());
-    out::line(lines(&tuned))
+    out::line(lines(&tuned, cuda, has_manifest))
 }
 
 fn read_manifest(path: &std::path::Path) -> anyhow::Result<Manifest> {
@@ -96,18 +97,20 @@ fn read_manifest(path: &std::path::Path) -> anyhow::Result<Manifest> {
     read.map_err(|error| anyhow::anyhow!("`{}`: {error}", path.display()))
 }
 
-/// The manifest's lines.
-fn lines(tuned: &Tuned) -> String {
+/// The manifest's lines; of one that there is, only those that change.
+fn lines(tuned: &Tuned, cuda: Option<i32>, has_manifest: bool) -> String {
     let Measured { instances, threads, rows, .. } = tuned.best;
     let batching = match (&tuned.why_not, rows) {
         (Some(why), _) => format!("# requests can't share a run: {why}\n"),
         (None, 1) => "# no [batching]: it gains nothing here\n".to_owned(),
         (None, rows) => format!("[batching]\n# {:.1} times as much as without\nmax_batch_size = {rows}\n\n", tuned.gain()),
     };
-    format!("{batching}[engine]\ninstances = {instances}\nthreads = {threads}")
+    let keep = if has_manifest { "# in place of these keys in your manifest; what else its sections say stays\n" } else { "" };
+    let device = cuda.map(|id| format!("\ndevice = \"cuda:{id}\"")).unwrap_or_default();
+    format!("{keep}{batching}[engine]\ninstances = {instances}\nthreads = {threads}{device}")
 }
 
-fn document(tuned: &Tuned, seen: &[Measured]) -> Value {
+fn document(tuned: &Tuned, lines: &str, seen: &[Measured]) -> Value {
     let one = |measured: &Measured| {
         json!({
             "instances": measured.instances, "threads": measured.threads, "max_batch_size": measured.rows,
@@ -119,7 +122,7 @@ fn document(tuned: &Tuned, seen: &[Measured]) -> Value {
         "without_batches": one(&tuned.unbatched),
         "gain": tuned.gain(),
         "why_not": tuned.why_not,
-        "manifest": lines(tuned),
+        "manifest": lines,
         "measured": seen.iter().map(one).collect::<Vec<_>>(),
     })
 }

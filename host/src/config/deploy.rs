@@ -34,7 +34,7 @@ pub struct DeployModel {
 }
 
 pub(super) fn plugins(reader: &mut Reader, folder: &Path) -> Vec<DeployPlugin> {
-    let mut plugins: Vec<DeployPlugin> = list(reader, "plugins");
+    let mut plugins: Vec<DeployPlugin> = list(reader, "plugins", &["name", "version", "file"]);
     for plugin in &mut plugins {
         plugin.file = folder.join(&plugin.file);
     }
@@ -42,7 +42,7 @@ pub(super) fn plugins(reader: &mut Reader, folder: &Path) -> Vec<DeployPlugin> {
 }
 
 pub(super) fn models(reader: &mut Reader, folder: &Path) -> Vec<DeployModel> {
-    let mut models: Vec<DeployModel> = list(reader, "models");
+    let mut models: Vec<DeployModel> = list(reader, "models", &["name", "version", "manifest"]);
     for model in &mut models {
         model.file = model.file.as_ref().map(|file| folder.join(file));
         model.manifest = folder.join(&model.manifest);
@@ -50,7 +50,7 @@ pub(super) fn models(reader: &mut Reader, folder: &Path) -> Vec<DeployModel> {
     models
 }
 
-fn list<T: serde::de::DeserializeOwned>(reader: &mut Reader, key: &str) -> Vec<T> {
+fn list<T: serde::de::DeserializeOwned>(reader: &mut Reader, key: &str, needed: &[&str]) -> Vec<T> {
     let Some(value) = reader.take(key) else { return Vec::new() };
     let toml::Value::Array(entries) = value else {
         reader.mistake(format!("`{key}`: expected a list of tables, `[[{key}]]`"));
@@ -58,6 +58,11 @@ fn list<T: serde::de::DeserializeOwned>(reader: &mut Reader, key: &str) -> Vec<T
     };
     let mut out = Vec::with_capacity(entries.len());
     for (at, entry) in entries.into_iter().enumerate() {
+        let lacks: Vec<_> = needed.iter().filter(|field| entry.get(field).is_none()).map(|field| format!("`{field}`")).collect();
+        if !lacks.is_empty() {
+            reader.mistake(format!("`{key}[{at}]`: lacks {}", lacks.join(", ")));
+            continue;
+        }
         match entry.try_into() {
             Ok(entry) => out.push(entry),
             Err(error) => reader.mistake(format!("`{key}[{at}]`: {}", error.to_string().trim())),

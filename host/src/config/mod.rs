@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub use deploy::{DeployModel, DeployPlugin};
 use reader::Reader;
+use tracing_subscriber::EnvFilter;
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -171,6 +172,12 @@ impl Config {
             plugins: deploy::plugins(&mut reader, folder),
             models: deploy::models(&mut reader, folder),
         };
+        if let Err(error) = EnvFilter::try_new(&config.telemetry.filter) {
+            reader.mistake(format!(
+                "`telemetry.filter`: expected such as `info` or `info,bulkhead::engine=debug`, got `{}`: {error}",
+                config.telemetry.filter
+            ));
+        }
         let authentication = reader.choice("auth.mode", &[("off", false), ("required", true)], false);
         if authentication {
             reader.mistake("`auth.mode`: `required` is not there yet in this version; only `off` is".to_owned());

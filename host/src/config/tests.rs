@@ -38,6 +38,8 @@ fn all_mistakes_are_reported_at_once() {
         speed = 9
         [auth]
         mode = \"maybe\"
+        [telemetry]
+        filter = \"bulkhead=loud=x\"
         [[models]]
         name = \"m\"
     ";
@@ -49,7 +51,8 @@ fn all_mistakes_are_reported_at_once() {
         "`http.max_body_mb`: expected a whole number from 1 to 4096, got `0`",
         "`http.speed`: there is no such setting",
         "`auth.mode`: expected `off` or `required`, got `maybe`",
-        "`models[0]`: missing field `version`",
+        "`models[0]`: lacks `version`, `manifest`",
+        "`telemetry.filter`: expected such as `info` or `info,bulkhead::engine=debug`, got `bulkhead=loud=x`",
         "`sandbox.instances` (from BULKHEAD_SANDBOX_INSTANCES): expected a whole number from 1 to 10000, got `many`",
         "`colour` (from BULKHEAD_COLOUR): there is no such setting",
     ] {

@@ -26,9 +26,9 @@ pub(super) struct Waiting {
 pub(super) struct Limits {
     /// Rows of a batch; up to 1 runs each request alone.
     pub(super) max_rows: usize,
-    /// Rows that a batch should have, in rising order; the last of them, or `max_rows`, where there is none.
+    /// Numbers of rows, rising, of which a batch should have one; empty where any will do.
     pub(super) preferred: Vec<usize>,
-    /// How long the oldest request may wait for others to join; zero takes what is there.
+    /// How long a request may wait for others to join; zero takes what is there.
     pub(super) max_delay: Duration,
 }
 
@@ -45,18 +45,22 @@ pub(super) struct Plan {
     pub(super) wait_until: Option<Instant>,
 }
 
+impl Waiting {
+    /// Until when it may wait for company: who has little time spends no more than half of it on that.
+    fn until(&self, limits: &Limits) -> Instant {
+        self.since + limits.max_delay.min(self.deadline.saturating_duration_since(self.since) / 2)
+    }
+}
+
 impl Plan {
     /// Forms the next batch: the first live request, and those of its class that fit behind it. While these wait for
-    /// company, others that need none go first.
+    /// company, others that need none, or have had their time of it, go first.
     pub(super) fn form(&mut self, waiting: impl IntoIterator<Item = Waiting> + Clone, limits: &Limits, now: Instant) {
         self.run.clear();
         self.expired.clear();
         self.cancelled.clear();
         self.wait_until = None;
-        let mut rows = 0;
-        let mut first: Option<Waiting> = None;
-        // How many of the requests make the largest preferred batch.
-        let mut preferred = 0;
+        let mut forming: Option<Forming> = None;
         // Somebody waits that will not join.
         let mut others = false;
         for (at, entry) in waiting.clone().into_iter().enumerate() {
@@ -68,65 +72,113 @@ impl Plan {
                 self.expired.push(at);
                 continue;
             }
-            match first {
-                None => first = Some(entry),
-                Some(first) => {
-                    if entry.class != first.class || rows + entry.rows > limits.max_rows {
-                        others |= entry.class != first.class;
-                        continue;
-                    }
-                }
+            let batch = forming.get_or_insert_with(|| Forming::of(entry, limits));
+            if entry.class != batch.class {
+                others = true;
+                continue;
             }
-            self.run.push(at);
-            rows += entry.rows;
-            if limits.preferred.contains(&rows) {
-                preferred = self.run.len();
+            if batch.takes(&entry, limits, self.run.len()) {
+                self.run.push(at);
             }
-            if rows >= limits.max_rows || entry.class.is_none() {
-                return;
+            if batch.is_closed(limits) {
+                break;
             }
         }
-        let Some(first) = first else { return };
-        if preferred > 0 {
-            self.run.truncate(preferred);
-            return;
-        }
-        // Who has little time spends no more than half of it on company.
-        let until = first.since + limits.max_delay.min(first.deadline.saturating_duration_since(first.since) / 2);
-        if until <= now {
+        let Some(batch) = forming else { return };
+        if batch.goes(limits, now) {
+            self.run.truncate(batch.size(self.run.len(), now));
             return;
         }
         self.run.clear();
+        self.wait_until = Some(batch.until);
         if others {
-            self.complete(waiting, first.class, limits, now);
-        }
-        if self.run.is_empty() {
-            self.wait_until = Some(until);
+            self.other(waiting, batch.class, limits, now);
         }
     }
 
-    /// The first batch of another class that is complete, if there is one: of a request that merges with nobody, or of as
-    /// many rows as a batch should have.
-    fn complete(&mut self, waiting: impl IntoIterator<Item = Waiting>, head: Option<u64>, limits: &Limits, now: Instant) {
-        let mut batches: Vec<(Option<u64>, usize, Vec<usize>)> = Vec::new();
+    /// The first batch of another class that is complete or has had its time of waiting, if there is one.
+    fn other(&mut self, waiting: impl IntoIterator<Item = Waiting>, head: Option<u64>, limits: &Limits, now: Instant) {
+        let mut batches: Vec<(Forming, Vec<usize>)> = Vec::new();
         for (at, entry) in waiting.into_iter().enumerate() {
             if entry.class == head || entry.cancelled || entry.deadline <= now {
                 continue;
             }
-            let place = batches.iter().position(|(class, ..)| *class == entry.class && class.is_some()).unwrap_or_else(|| {
-                batches.push((entry.class, 0, Vec::new()));
+            let place = batches.iter().position(|(batch, _)| batch.class == entry.class && entry.class.is_some()).unwrap_or_else(|| {
+                batches.push((Forming::of(entry, limits), Vec::new()));
                 batches.len() - 1
             });
-            let (class, rows, members) = &mut batches[place];
-            if !members.is_empty() && *rows + entry.rows > limits.max_rows {
-                continue;
+            let (batch, members) = &mut batches[place];
+            if (members.is_empty() || !batch.is_closed(limits)) && batch.takes(&entry, limits, members.len()) {
+                members.push(at);
             }
-            *rows += entry.rows;
-            members.push(at);
-            if class.is_none() || *rows >= limits.max_rows || limits.preferred.contains(rows) {
-                self.run.append(members);
-                return;
+        }
+        let ready = batches.iter_mut().find(|(batch, _)| batch.goes(limits, now));
+        if let Some((batch, members)) = ready {
+            members.truncate(batch.size(members.len(), now));
+            self.run.append(members);
+            self.wait_until = None;
+        } else {
+            self.wait_until = batches.iter().map(|(batch, _)| batch.until).chain(self.wait_until).min();
+        }
+    }
+}
+
+/// A batch of one class while its members are collected.
+#[derive(Debug, Clone, Copy)]
+struct Forming {
+    class: Option<u64>,
+    rows: usize,
+    /// Until when all members may wait for company.
+    until: Instant,
+    /// How many of the members make the best of the preferred numbers of rows so far.
+    preferred: Option<usize>,
+    /// Somebody of the class found no room.
+    is_full: bool,
+    /// Requests wait for company at all.
+    waits: bool,
+}
+
+impl Forming {
+    fn of(first: Waiting, limits: &Limits) -> Self {
+        Self { class: first.class, rows: 0, until: first.until(limits), preferred: None, is_full: false, waits: !limits.max_delay.is_zero() }
+    }
+
+    /// Counts a request behind so many `members`; false where there is no room for it.
+    fn takes(&mut self, entry: &Waiting, limits: &Limits, members: usize) -> bool {
+        if members > 0 {
+            let rows = self.rows + entry.rows;
+            // Beyond all preferred numbers none will be met any more.
+            if self.preferred.is_none() && limits.preferred.last().is_some_and(|last| rows > *last) {
+                self.preferred = Some(members);
             }
+            if rows > limits.max_rows {
+                self.is_full = true;
+                return false;
+            }
+        }
+        self.rows += entry.rows;
+        self.until = self.until.min(entry.until(limits));
+        if limits.preferred.contains(&self.rows) {
+            self.preferred = Some(members + 1);
+        }
+        true
+    }
+
+    /// Nobody else fits.
+    fn is_closed(&self, limits: &Limits) -> bool {
+        self.rows >= limits.max_rows || self.class.is_none()
+    }
+
+    /// It runs now.
+    fn goes(&self, limits: &Limits, now: Instant) -> bool {
+        self.preferred.is_some() || self.is_full || self.is_closed(limits) || self.until <= now
+    }
+
+    /// How many of the members run: up to a preferred number of rows, or all of them once they have waited enough.
+    fn size(&self, members: usize, now: Instant) -> usize {
+        match self.preferred {
+            Some(preferred) if self.until > now || !self.waits => preferred,
+            _ => members,
         }
     }
 }
@@ -178,7 +230,14 @@ mod tests {
             ("a preferred size does not wait", vec![old, same], 8, &[2, 4], 20, plan(&[0, 1], &[], &[], None)),
             ("waits for a preferred size", vec![old, same], 8, &[4], 20, plan(&[], &[], &[], Some(20))),
             ("what there is where no preferred size can be had", vec![old, same, same], 8, &[4], 0, plan(&[0, 1, 2], &[], &[], None)),
-            ("full beats preferred", vec![old, same, same], 3, &[2], 0, plan(&[0, 1, 2], &[], &[], None)),
+            ("preferred beats full", vec![old, same, same], 3, &[2], 0, plan(&[0, 1], &[], &[], None)),
+            ("all of them once they have waited enough", vec![old, same, same], 8, &[2], 5, plan(&[0, 1, 2], &[], &[], None)),
+            ("beyond all preferred sizes", vec![same, wide], 8, &[4], 20, plan(&[0], &[], &[], None)),
+            ("who has less time ends the waiting", vec![old, at(start, 1, 13, 1, 7)], 4, &[], 20, plan(&[], &[], &[], Some(7))),
+            ("of another class, too", vec![old, at(start, 1, 13, 1, 8)], 4, &[], 20, plan(&[], &[], &[], Some(7))),
+            ("and goes first", vec![old, same, at(start, 1, 9, 1, 8)], 4, &[], 20, plan(&[2], &[], &[], None)),
+            ("who finds no room ends it", vec![old, wide], 4, &[], 20, plan(&[0], &[], &[], None)),
+            ("an older one of a lower priority has waited for both", vec![same, old], 4, &[], 5, plan(&[0, 1], &[], &[], None)),
         ] {
             let limits = Limits { max_rows, preferred: preferred.to_vec(), max_delay: MS * delay_ms };
             let mut formed = Plan::default();

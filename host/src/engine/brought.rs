@@ -9,15 +9,24 @@ use super::Engine;
 use crate::runner::{Load, Runner};
 use crate::telemetry::metrics::EngineMetrics;
 
-/// Loads at one time, in the whole process: none can be ended. Arbitrary.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// Loads at one time for one version: none can be ended, and one that lasts is in nobody else's way. Arbitrary.
+const TURNS: usize = 2;
 
 /// Loads models that somebody brings along as bytes.
 pub struct Brought {
     /// What runs them.
-    pub engine: Arc<Engine>,
+    engine: Arc<Engine>,
     /// What counts their runs.
-    pub metrics: EngineMetrics,
+    metrics: EngineMetrics,
+    turns: Arc<Semaphore>,
+}
+
+impl Brought {
+    /// For the components of one version.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, metrics: EngineMetrics) -> Self {
+        Self { engine, metrics, turns: Arc::new(Semaphore::new(TURNS)) }
+    }
 }
 
 #[async_trait]
@@ -25,7 +34,7 @@ impl Load for Brought {
     async fn load(&self, model: Vec<u8>) -> Result<Arc<dyn Runner>, String> {
         let (engine, metrics) = (Arc::clone(&self.engine), self.metrics.clone());
         // Held until the load is over, though nobody may wait for it any more.
-        let turn = TURNS.acquire().await.map_err(|error| error.to_string())?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|error| error.to_string())?;
         let load = move || {
             let loaded = engine.load_bytes(&model, metrics);
             drop(turn);

@@ -70,6 +70,8 @@ impl Layout {
         let mut alone = false;
         for (at, tensor) in each(signature, inputs) {
             at.hash(&mut hasher);
+            // Its extents are bounded by nothing, since their product is zero.
+            alone |= tensor.data.is_empty();
             let Rows::Along { axis, .. } = self.inputs[at] else {
                 tensor.shape.hash(&mut hasher);
                 tensor.data.hash(&mut hasher);
@@ -205,6 +207,7 @@ pub(super) mod tests {
             assert!(!layout.merges(&signature, &spoken(1, 4, 1, 16.0), &other), "{name}");
         }
         assert_eq!(share(&spoken(2, 4, 1, 16.0)), Share::ALONE, "rows that don't agree");
+        assert_eq!(share(&spoken(1 << 60, 0, 1, 16.0)), Share::ALONE, "nothing in any number of rows");
     }
 
     #[test]

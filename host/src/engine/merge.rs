@@ -184,7 +184,8 @@ impl Split<'_> {
         if let Some(place) = ragged {
             return self.crop(&view, per_row, place);
         }
-        let blocks = tensor::elements(&view.shape[..axis]).unwrap_or(0);
+        // What is empty may have any number of empty pieces.
+        let blocks = if view.data.is_empty() { 0 } else { tensor::elements(&view.shape[..axis]).unwrap_or(0) };
         match view.datatype.size() {
             Some(size) => self.cut(&view, axis, per_row, blocks, size),
             None => self.cut_strings(&view, axis, per_row)?,
@@ -236,7 +237,7 @@ impl Split<'_> {
         let mut block = 0;
         for (part, outputs) in self.parts.iter().zip(&mut self.outputs) {
             let own = part.length.unwrap_or(longest);
-            let blocks = part.rows * per_row * between;
+            let blocks = if view.data.is_empty() { 0 } else { part.rows * per_row * between };
             let mut data = Vec::with_capacity(blocks * own * inner);
             for at in block..block + blocks {
                 data.extend_from_slice(&view.data[at * longest * inner..][..own * inner]);

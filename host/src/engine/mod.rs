@@ -108,10 +108,7 @@ impl Engine {
     /// # Errors
     /// With the runtime's own message; or where the model says that parts of it lie in other files.
     pub fn load(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
-        let bytes = std::fs::read(artifact).map_err(|error| BackendError::Refused(format!("the model can't be read: {error}")))?;
-        external::check(&bytes)?;
-        let file_bytes = bytes.len() as u64;
-        drop(bytes);
+        let file_bytes = external::check_file(artifact)?;
         let model = self.load_sized(artifact, options, file_bytes <= SMALL_FILE_BYTES)?;
         model.holds(file_bytes);
         Ok(model)
@@ -121,13 +118,18 @@ impl Engine {
         let instances = options.instances.unwrap_or(1);
         let fitting = Sizing { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
         if options.threads.is_none() && options.cuda.is_none() && small && self.cores > 1 {
-            let model = self.load_with(artifact, options, Sizing { instances, threads: 1 })?;
-            return match (model.runs_inline(), options.instances.is_none()) {
-                (true, true) => self.load_with(artifact, options, Sizing { instances: self.cores.min(TINY_INSTANCES), threads: 1 }).or(Ok(model)),
-                (true, false) => Ok(model),
-                (false, _) if fitting.threads == 1 => Ok(model),
-                (false, _) => self.load_with(artifact, options, fitting),
+            // Warmed up once it is known which one stays.
+            let model = self.load_with(artifact, &LoadOptions { warmup: Vec::new(), ..options.clone() }, Sizing { instances, threads: 1 })?;
+            let better = match (model.runs_inline(), options.instances.is_none()) {
+                (true, true) => Some(Sizing { instances: self.cores.min(TINY_INSTANCES), threads: 1 }),
+                (false, _) if fitting.threads > 1 => Some(fitting),
+                _ => None,
             };
+            if let Some(better) = better {
+                return self.load_with(artifact, options, better);
+            }
+            model.warm_up(&options.warmup)?;
+            return Ok(model);
         }
         self.load_with(artifact, options, fitting)
     }
@@ -138,7 +140,7 @@ impl Engine {
     /// # Errors
     /// With the runtime's own message; or where the model says that parts of it lie in files.
     pub fn load_bytes(&self, model: &[u8], metrics: EngineMetrics) -> Result<Arc<Model>, BackendError> {
-        external::check(model)?;
+        external::check_brought(model)?;
         let session = self.onnx.session_from_bytes(model)?;
         let options = LoadOptions { instances: None, threads: None, cuda: None, batching: Batching::default(), warmup: Vec::new(), metrics };
         self.start_model(vec![Box::new(session)], 1, &options, false)

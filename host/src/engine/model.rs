@@ -25,7 +25,6 @@ use super::queue::{Entry, Queue};
 use super::totals::{Counter, EngineTotals};
 use super::trial::{Learned, Trial};
 use super::warmup;
-
 use super::watch::{Watch, Watches};
 use super::worker::{Shared, answer};
 use crate::clock::{self, Deadline, Ticker};
@@ -35,7 +34,7 @@ use crate::tensor::Tensor;
 
 /// A model runs inline while its mean run stays under this. A hand-over and back costs some 10 µs of processor time
 /// and two context switches; at 200 µs that is a twentieth, and a worker thread is not kept from its sockets for long.
-const INLINE_BELOW: Duration = Duration::from_micros(200);
+pub(super) const INLINE_BELOW: Duration = Duration::from_micros(200);
 
 /// An inline run is ended when it has lasted this long: a hundred times the mean that let it run inline.
 const INLINE_AT_MOST: Duration = Duration::from_millis(20);
@@ -58,8 +57,8 @@ pub struct Model {
     /// Requests under way, counted where batches pay.
     under_way: AtomicUsize,
     inline: AtomicBool,
-    /// The watch had to end an inline run, replies have an order, a graphics card runs it, or nobody knows how long a run
-    /// takes.
+    /// The watch had to end an inline run, replies have an order, requests wait for company, a graphics card runs it, or
+    /// nobody knows how long a run takes.
     never_inline: AtomicBool,
     mean_nanos: AtomicU64,
     next_run: AtomicU64,
@@ -147,7 +146,7 @@ impl Model {
             Some(session) => Trial { session: &mut **session, watch: &watches[0], signature: &signature, batching: &batching }.run()?,
             None => return Err(BackendError::Refused("a model without sessions".to_owned())),
         };
-        warmup::run(&mut backends, &watches, &signature, &warmup)?;
+        warmup::run(backends.iter_mut().zip(watches.iter()), &signature, &warmup)?;
         drop(ticks);
         let max_rows = batching.max_batch_size.max(1) as usize;
         let (layout, merging) = match learned.layout {
@@ -163,12 +162,15 @@ impl Model {
             preferred: batching.preferred_batch_size.iter().map(|size| *size as usize).collect(),
             max_delay: if layout.is_some() { Duration::from_micros(batching.max_queue_delay_microseconds) } else { Duration::ZERO },
         };
+        let layout_waits = layout.is_some();
         let terms = QueueTerms::new(&batching);
         let queue = Queue::new(limits, terms.levels, batching.max_queue_size as usize, metrics.queue_depth.clone());
         let sessions = backends.into_iter().map(Mutex::new).collect();
         let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, metrics, counter: Counter::default() });
         // While a graphics card works its caller waits: not on a thread of others.
-        let never_inline = on_gpu || batching.preserve_ordering || !is_tried;
+        // Nor can who runs at once wait for the company that the manifest wants it to have.
+        let waits = layout_waits && batching.max_queue_delay_microseconds > 0;
+        let never_inline = on_gpu || batching.preserve_ordering || waits || !is_tried;
         let inline = learned.run.is_some_and(|run| run < INLINE_BELOW) && !never_inline;
         let model = Self {
             shared,
@@ -191,6 +193,14 @@ impl Model {
         };
         model.spawn_workers()?;
         Ok(Arc::new(model))
+    }
+
+    /// Runs what the manifest declares, before anybody asks. Blocks.
+    pub(super) fn warm_up(&self, warmups: &[Warmup]) -> Result<(), BackendError> {
+        let _ticks = self.ticker.busy();
+        let mut sessions: Vec<_> = self.shared.sessions.iter().map(Mutex::lock).collect();
+        let sessions = sessions.iter_mut().map(|session| &mut **session);
+        warmup::run(sessions.zip(self.shared.watches.iter()), &self.shared.signature, warmups)
     }
 
     /// Says of how many bytes its file is, which each session holds.
@@ -301,8 +311,12 @@ impl Model {
     }
 
     async fn run_on_owner(&self, inputs: Vec<Tensor>, share: Share, terms: Terms) -> Result<Ran, RunError> {
-        let bytes = inputs.iter().map(|tensor| tensor.data.len()).sum();
-        let held = self.budget.hold(bytes).ok_or(RunError::OutOfMemory { limit_bytes: self.budget.limit() })?;
+        let bytes = inputs.iter().map(Tensor::weight).fold(0, usize::saturating_add);
+        let limit_bytes = self.budget.limit();
+        if bytes > limit_bytes {
+            return Err(RunError::TooLarge { bytes, limit_bytes });
+        }
+        let held = self.budget.hold(bytes).ok_or(RunError::OutOfMemory { limit_bytes })?;
         let run = self.next_run.fetch_add(1, Ordering::Relaxed);
         let since = clock::now();
         let timeout = self.terms.timeout(terms.timeout);

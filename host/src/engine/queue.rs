@@ -26,7 +26,7 @@ pub(super) struct Entry {
     pub(super) level: usize,
     pub(super) since: Instant,
     pub(super) deadline: Deadline,
-    /// From then on it stands behind all others, where there is such a moment.
+    /// From then on it stands behind all others of its level, where there is such a moment.
     pub(super) delayed_from: Option<Instant>,
     pub(super) reply: Reply,
     /// What its inputs count for while it waits.
@@ -39,6 +39,9 @@ impl Entry {
     }
 }
 
+/// Of a level: those in time, and those that have waited too long.
+const QUEUES: usize = 2;
+
 pub(super) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
@@ -49,7 +52,7 @@ pub(super) struct Queue {
 }
 
 struct State {
-    /// By priority; the last holds those that have waited too long.
+    /// By priority; of each level those that have waited too long stand in a queue of their own, behind it.
     levels: Vec<VecDeque<Entry>>,
     plan: Plan,
     closed: bool,
@@ -60,14 +63,31 @@ impl State {
         self.levels.iter().map(VecDeque::len).sum()
     }
 
-    /// Those at the head of a level that have waited too long go behind all others.
+    /// Requests of a level.
+    fn level_len(&self, level: usize) -> usize {
+        self.levels[level].len() + self.levels[level + 1].len()
+    }
+
+    /// Those at the head of a level that have waited too long go behind its others.
     fn delay(&mut self, now: Instant) {
-        let Some((delayed, levels)) = self.levels.split_last_mut() else { return };
-        for level in levels {
+        for pair in self.levels.chunks_exact_mut(QUEUES) {
+            let [level, delayed] = pair else { continue };
             while level.front().is_some_and(|entry| entry.delayed_from.is_some_and(|from| from <= now)) {
                 delayed.extend(level.pop_front());
             }
         }
+    }
+
+    /// Until when the next batch waits for company; none where it, or something that is dead, is to be taken now.
+    fn looked(&mut self, limits: &Limits) -> Option<Instant> {
+        if limits.max_delay.is_zero() {
+            return None;
+        }
+        let now = clock::now();
+        self.delay(now);
+        self.plan.form(self.levels.iter().flatten().map(Entry::waiting), limits, now);
+        let Plan { expired, cancelled, wait_until, .. } = &self.plan;
+        wait_until.filter(|_| expired.is_empty() && cancelled.is_empty())
     }
 
     /// Forms the next batch: moves it to `batch`, and drops what is dead.
@@ -102,9 +122,9 @@ impl State {
 }
 
 impl Queue {
-    /// For so many `levels` of priority, and `max` requests in all of them.
+    /// For so many `levels` of priority, and `max` requests in each of them.
     pub(super) fn new(limits: Limits, levels: usize, max: usize, depth: IntGauge) -> Self {
-        let levels = (0..levels.max(1) + 1).map(|_| VecDeque::new()).collect();
+        let levels = (0..QUEUES * levels.max(1)).map(|_| VecDeque::new()).collect();
         Self { state: Mutex::new(State { levels, plan: Plan::default(), closed: false }), arrived: Condvar::new(), limits, max, depth }
     }
 
@@ -114,18 +134,18 @@ impl Queue {
         if state.closed {
             return Err(RunError::Stopped);
         }
-        if state.len() >= self.max {
+        let last = state.levels.len() - QUEUES;
+        let level = (QUEUES * entry.level).min(last);
+        if state.level_len(level) >= self.max {
             // Those whose caller has gone take no place from one who is there.
-            for level in &mut state.levels {
-                level.retain(|entry| !entry.reply.is_closed());
+            for queue in &mut state.levels[level..level + QUEUES] {
+                queue.retain(|entry| !entry.reply.is_closed());
             }
         }
-        let waiting = state.len();
+        let waiting = state.level_len(level);
         if waiting >= self.max {
             return Err(RunError::Overloaded { waiting });
         }
-        let last = state.levels.len() - 2;
-        let level = entry.level.min(last);
         state.levels[level].push_back(entry);
         self.count(&state);
         drop(state);
@@ -133,29 +153,35 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until something waits; false once the queue is closed.
+    /// Waits until a batch may run: until something waits, and has had the company that it may wait for. False once the
+    /// queue is closed.
     pub(super) fn wait(&self) -> bool {
         let mut state = self.state.lock();
-        while !state.closed && state.len() == 0 {
-            self.arrived.wait(&mut state);
-        }
-        !state.closed
-    }
-
-    /// Moves the next batch to `batch`, once it has had the company that it may wait for; nothing where nothing waits any
-    /// more.
-    pub(super) fn take(&self, batch: &mut Vec<Entry>) {
-        let mut state = self.state.lock();
         loop {
-            state.form(&self.limits, batch);
-            self.count(&state);
-            match state.plan.wait_until {
-                Some(until) if batch.is_empty() && !state.closed => {
-                    self.arrived.wait_until(&mut state, until);
-                }
-                _ => break,
+            if state.closed {
+                return false;
+            }
+            if state.len() == 0 {
+                self.arrived.wait(&mut state);
+                continue;
+            }
+            match state.looked(&self.limits) {
+                Some(until) => drop(self.arrived.wait_until(&mut state, until)),
+                None => return true,
             }
         }
+    }
+
+    /// Whether something waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().len() == 0
+    }
+
+    /// Moves the next batch to `batch`; nothing where another has taken it, or it has company to wait for.
+    pub(super) fn take(&self, batch: &mut Vec<Entry>) {
+        let mut state = self.state.lock();
+        state.form(&self.limits, batch);
+        self.count(&state);
         if state.len() > 0 {
             // Another thread may have slept through the call that this one was woken by.
             self.arrived.notify_one();
@@ -264,14 +290,26 @@ mod tests {
     }
 
     #[test]
-    fn who_has_waited_too_long_stands_behind_all_others() {
+    fn who_has_waited_too_long_stands_behind_all_others_of_its_level() {
         let queue = queue(1, 2, 10);
-        let (mut late, _a) = entry(1, 0, None);
-        late.delayed_from = Some(clock::now());
-        let (low, _b) = entry(2, 1, None);
-        queue.push(late).unwrap();
+        let mut answers = Vec::new();
+        for (run, level, late) in [(1, 0, true), (2, 1, true), (3, 0, false), (4, 1, false)] {
+            let (mut entry, answer) = entry(run, level, None);
+            entry.delayed_from = late.then(clock::now);
+            queue.push(entry).unwrap();
+            answers.push(answer);
+        }
+        assert_eq!([take(&queue), take(&queue), take(&queue), take(&queue)].concat(), [3, 1, 4, 2]);
+    }
+
+    #[test]
+    fn a_full_level_leaves_the_others_their_places() {
+        let queue = queue(1, 2, 1);
+        let (low, _a) = entry(1, 1, None);
+        let (high, _b) = entry(2, 0, None);
         queue.push(low).unwrap();
-        assert_eq!(take(&queue), [2]);
-        assert_eq!(take(&queue), [1]);
+        assert!(matches!(queue.push(entry(3, 1, None).0), Err(RunError::Overloaded { waiting: 1 })));
+        queue.push(high).unwrap();
+        assert_eq!([take(&queue), take(&queue)].concat(), [2, 1]);
     }
 }

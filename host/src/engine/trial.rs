@@ -36,7 +36,7 @@ const TIMED_ROWS: usize = 8;
 
 /// A batch is of use to a tiny model where it saves each row more than this, which is what the way to another thread and
 /// back costs.
-const HANDOVER: Duration = Duration::from_micros(10);
+pub(super) const HANDOVER: Duration = Duration::from_micros(10);
 
 /// Only models whose runs are shorter ever run on their caller's thread, so that the choice matters.
 const TINY: Duration = Duration::from_millis(1);
@@ -293,7 +293,11 @@ fn output_rows(one: &Tensor, two: &Tensor, axis: Option<&BatchAxis>) -> Result<R
     let grown: Vec<usize> = (0..one.shape.len()).filter(|axis| one.shape[*axis] != two.shape[*axis]).collect();
     match (axis, grown.as_slice()) {
         (Some(BatchAxis::Shared), []) => Ok(Rows::Shared),
-        (None, []) if one.data == two.data && !one.data.is_empty() => Ok(Rows::Shared),
+        // That the numbers of these two rows are equal says nothing of others.
+        (None, []) => Err(format!(
+            "output `{0}` has the shape {1:?} for one row and for two: where all rows have it in common, say `{0} = \"none\"` in `batching.axes`",
+            one.name, one.shape
+        )),
         (None | Some(BatchAxis::At(_)), [grown]) => {
             let doubled = two.shape[*grown] == 2 * one.shape[*grown];
             let agrees = !matches!(axis, Some(BatchAxis::At(axis)) if *axis as usize != *grown);
@@ -384,13 +388,14 @@ mod tests {
         assert_eq!(rows(&[1, 4], &[2, 4], None), Ok(Rows::Along { axis: 0, per_row: 1 }));
         assert_eq!(rows(&[2, 1], &[2, 2], None), Ok(Rows::Along { axis: 1, per_row: 1 }));
         assert_eq!(rows(&[3, 4], &[6, 4], None), Ok(Rows::Along { axis: 0, per_row: 3 }));
-        assert_eq!(rows(&[4], &[4], None), Ok(Rows::Shared));
+        assert!(rows(&[4], &[4], None).unwrap_err().contains("`y = \"none\"` in `batching.axes`"), "numbers may be equal by chance");
+        assert_eq!(rows(&[4], &[4], Some(BatchAxis::Shared)), Ok(Rows::Shared));
         assert!(rows(&[1, 1], &[2, 2], None).is_err(), "pairs of rows");
         assert!(rows(&[0, 4], &[0, 4], None).is_err(), "as many as are found");
         assert!(rows(&[2], &[3], None).is_err());
         assert!(rows(&[1], &[2], Some(BatchAxis::Shared)).is_err());
         let sums = output_rows(&tensor("y", &[1], &[1.0]), &tensor("y", &[1], &[2.0]), None);
-        assert!(sums.unwrap_err().contains("output `y` has the shape [1] for one row and [1] for two"));
+        assert!(sums.unwrap_err().contains("output `y` has the shape [1] for one row and for two"));
     }
 
     #[test]

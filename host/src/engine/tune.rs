@@ -7,10 +7,11 @@ use bulkhead_registry::Batching;
 
 use super::backend::{Backend, BackendError};
 use super::layout::Layout;
+use super::model::INLINE_BELOW;
 use super::onnx::{OnnxSession, SessionOptions};
-use super::trial::{Learned, Trial, gathered};
+use super::trial::{HANDOVER, Learned, Trial, gathered};
 use super::watch::Watch;
-use super::{Engine, Sizing};
+use super::{Engine, Sizing, external};
 use crate::clock;
 use crate::tensor::Tensor;
 
@@ -88,6 +89,7 @@ impl Engine {
     /// # Errors
     /// Where the model can't be loaded, can't be run on made-up inputs, or no setting keeps to the latency.
     pub fn tune(&self, artifact: &Path, wish: &Wish, mut seen: impl FnMut(&Measured)) -> Result<Tuned, BackendError> {
+        external::check_file(artifact)?;
         let mut measured: Vec<Measured> = Vec::new();
         let mut why_not = None;
         for sizing in sizings(self.cores) {
@@ -100,7 +102,10 @@ impl Engine {
                 )
             })?;
             let layout = match learned.layout {
-                Some(Ok(layout)) => Some(layout),
+                Some(Ok(layout)) => {
+                    why_not = None;
+                    Some(layout)
+                }
                 Some(Err(why)) => {
                     why_not = Some(why);
                     None
@@ -199,8 +204,14 @@ fn choose(measured: &[Measured], latency: Duration, why_not: Option<String>) -> 
     let most = best_of(&|one| one.latency() <= latency).unwrap_or(unbatched);
     let enough = |one: &&Measured| one.latency() <= latency && one.rows_per_second >= ABOUT_AS_MUCH * most.rows_per_second;
     let best = measured.iter().filter(enough).min_by_key(|one| (one.rows, one.instances)).copied().unwrap_or(most);
-    let pays = best.rows_per_second >= WORTHWHILE * unbatched.rows_per_second;
+    let pays = best.rows_per_second >= WORTHWHILE * unbatched.rows_per_second && saves(&unbatched, &best);
     Ok(Tuned { best: if pays { best } else { unbatched }, unbatched, why_not })
+}
+
+/// Whether batches save more than they cost a model that would run on its callers' threads without them.
+fn saves(unbatched: &Measured, best: &Measured) -> bool {
+    let cost = |one: &Measured| (one.instances * one.threads) as f64 / one.rows_per_second;
+    unbatched.run >= INLINE_BELOW || cost(unbatched) - cost(best) > HANDOVER.as_secs_f64()
 }
 
 #[cfg(test)]

@@ -23,12 +23,17 @@ const BYTES: usize = 256 << 20;
 ///
 /// # Errors
 /// Where the inputs are none of the model's, or a run fails.
-pub(super) fn run(sessions: &mut [Box<dyn Backend>], watches: &[Watch], signature: &Signature, warmups: &[Warmup]) -> Result<(), BackendError> {
+pub(super) fn run<'a>(
+    sessions: impl Iterator<Item = (&'a mut Box<dyn Backend>, &'a Watch)>,
+    signature: &Signature,
+    warmups: &[Warmup],
+) -> Result<(), BackendError> {
+    let mut sessions: Vec<_> = sessions.collect();
     let until = clock::now() + AT_MOST;
     for (at, warmup) in warmups.iter().enumerate() {
         let refuse = |message: String| BackendError::Manifest { pointer: format!("/warmup/{at}"), message };
         let inputs = inputs(signature, warmup).map_err(refuse)?;
-        for (session, watch) in sessions.iter_mut().zip(watches) {
+        for (session, watch) in &mut sessions {
             for _ in 0..warmup.count {
                 watch.begin([], Some(until));
                 let ran = session.run(&inputs, watch.stop(), &mut |_| Ok(()));

@@ -41,6 +41,9 @@ impl Shared {
                 return Some((at, session));
             }
         }
+        if !self.queue.is_empty() {
+            return None;
+        }
         Some((0, self.sessions[0].try_lock_for(INLINE_WAIT)?))
     }
 
@@ -58,6 +61,9 @@ impl Shared {
             // The batch is formed when the session is free: until then, more requests may join it.
             let mut session = self.sessions[at].lock();
             self.queue.take(&mut batch);
+            if batch.is_empty() {
+                continue;
+            }
             let session = &mut **session;
             let watch = &self.watches[at];
             // A fault of ours in one batch must not leave the model without its thread.
@@ -81,10 +87,13 @@ impl Shared {
             let start = clock::now();
             watch.begin([entry.run], None);
             // The caller may have gone between the queue and the watch.
-            let outputs = if entry.reply.is_closed() { Err(BackendError::Stopped) } else { session.outputs(&entry.inputs, watch.stop()) };
+            let gone = entry.reply.is_closed();
+            let outputs = if gone { Err(BackendError::Stopped) } else { session.outputs(&entry.inputs, watch.stop()) };
             watch.finish();
             let inference = start.elapsed();
-            self.ran(entry.rows, Duration::ZERO, inference, Duration::ZERO);
+            if !gone {
+                self.ran(entry.rows, Duration::ZERO, inference, Duration::ZERO);
+            }
             entry.reply.send(answer(outputs, start - entry.since, inference));
         }
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bulkhead_registry::{Digest, Manifest, ModelRef, Reuse, Runtime, TenantId};
+use bulkhead_registry::{Digest, Manifest, ModelRef, PluginRef, Reuse, Runtime, TenantId};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::predictor::Granted;
 use super::{Loader, LoaderError, fit};
 use crate::predict::{Core, LocalCache, Slot, SlotParts};
-use crate::sandbox::{Limits, Plugin, Transform, Use, UseOptions};
+use crate::sandbox::{Limits, Plugin, Transform, Use, UseOptions, World};
 
 impl Loader {
     /// Loads a version from its artifact.
@@ -47,6 +47,7 @@ impl Loader {
         let mut transforms = Vec::with_capacity(manifest.transforms.len());
         for (at, wanted) in manifest.transforms.iter().enumerate() {
             let plugin = self.plugin(tenant, &wanted.plugin).await?;
+            of_world(&format!("/transforms/{at}"), &wanted.plugin, &plugin, World::Transform)?;
             let transform = self.0.sandboxes.transform(&plugin, Self::options(manifest, &wanted.config), self.component(&plugin)).await;
             let failed = |source| LoaderError::Config { at: format!("/transforms/{at}"), plugin: wanted.plugin.clone(), source };
             transforms.push(transform.map_err(failed)?);
@@ -80,4 +81,12 @@ fn identity<'a>(tenant: &TenantId, artifact: &Digest, plugins: impl Iterator<Ite
         hasher.update(part);
     }
     hasher.finalize().into()
+}
+
+/// Whether a plugin has its place where the manifest names it.
+pub(super) fn of_world(at: &str, named: &PluginRef, plugin: &Plugin, expected: World) -> Result<(), LoaderError> {
+    if plugin.world() == expected {
+        return Ok(());
+    }
+    Err(LoaderError::World { at: at.to_owned(), plugin: named.clone(), expected: expected.name(), got: plugin.world().name() })
 }

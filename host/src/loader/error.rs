@@ -50,6 +50,18 @@ pub enum LoaderError {
     /// The upload brings an artifact that the manifest has no use for, or lacks one that it needs.
     #[error("{0}")]
     Parts(String),
+    /// A plugin is of a world that has no place where the manifest names it.
+    #[error("`{at}` takes a plugin of the world `{expected}`, and `{plugin}` is a {got}")]
+    World {
+        /// JSON pointer to the plugin's use in the manifest.
+        at: String,
+        /// Which.
+        plugin: PluginRef,
+        /// The world that has its place there.
+        expected: &'static str,
+        /// Its own.
+        got: &'static str,
+    },
     /// A plugin refuses its configuration, or fails when it is asked about it.
     #[error("`{at}` (`{plugin}`) does not take its configuration, or fails to describe itself under it: {source}")]
     Config {
@@ -72,7 +84,7 @@ pub enum LoaderError {
         there: String,
     },
     /// Something still refers to it.
-    #[error("{what} is in use by {}", .by.join(", "))]
+    #[error("{what} is still in use, and can't be deleted: {}", .by.join(", "))]
     InUse {
         /// Which.
         what: String,

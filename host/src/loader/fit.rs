@@ -1,8 +1,8 @@
 //! Whether what plugins say of tensors fits what models say.
 
 use super::LoaderError;
-use crate::runner::Port;
-use crate::sandbox::{TensorSignature, Transform};
+use crate::runner::{Port, Signature};
+use crate::sandbox::{TensorSignature, Transform, carries};
 
 /// Compares what the transforms make and read with what is inside them, where that takes or gives tensors.
 pub(super) fn transforms(transforms: &[Transform], takes: Option<&[Port]>, gives: Option<&[Port]>) -> Result<(), LoaderError> {
@@ -35,10 +35,26 @@ pub(super) fn check(who: &str, verb: &str, tensor: &TensorSignature, model_verb:
     if port.is_some_and(|port| port.is_compatible(tensor.datatype, &tensor.shape)) {
         return Ok(());
     }
-    let ports: Vec<_> =
-        ports.iter().map(|port| format!("`{}` {} {:?}", port.name, port.datatype, port.shape.as_deref().unwrap_or_default())).collect();
-    let ports = if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") };
-    Err(LoaderError::Mismatch(format!("{who} {verb} {}, and {model_verb} {ports}", shown(tensor))))
+    Err(LoaderError::Mismatch(format!("{who} {verb} {}, and {model_verb} {}", shown(tensor), shown_ports(ports))))
+}
+
+/// Whether one graph can be asked in the place of another, by those tensors that a component can give to them.
+pub(super) fn stands_for((name, graph): (&str, &Signature), (other, original): (&str, &Signature)) -> Result<(), LoaderError> {
+    for (verb, ports, originals) in [("takes", &graph.inputs, &original.inputs), ("gives", &graph.outputs, &original.outputs)] {
+        let seen = |port: &&Port| carries(port.datatype);
+        let same = |a: &Port, b: &Port| a.name == b.name && b.shape.as_ref().is_none_or(|shape| a.is_compatible(b.datatype, shape));
+        let lacks = originals.iter().filter(seen).find(|original| !ports.iter().any(|port| same(port, original)));
+        // An output more is no harm, nor is an input that may be left out.
+        let more = ports.iter().find(|port| verb == "takes" && !port.optional && !originals.iter().any(|original| original.name == port.name));
+        if let Some(odd) = lacks.or(more) {
+            let (have, wanted) = (shown_ports(ports), shown_ports(originals));
+            return Err(LoaderError::Mismatch(format!(
+                "the predictor asks the graph `{name}` in the place of `{other}`, and they differ in `{}`: `{name}` {verb} {have}, `{other}` {verb} {wanted}",
+                odd.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What a plugin says that it takes or gives, as others see it.
@@ -48,4 +64,10 @@ pub(super) fn port(tensor: &TensorSignature) -> Port {
 
 fn shown(tensor: &TensorSignature) -> String {
     format!("`{}` {} {:?}", tensor.name, tensor.datatype, tensor.shape)
+}
+
+fn shown_ports(ports: &[Port]) -> String {
+    let ports: Vec<_> =
+        ports.iter().map(|port| format!("`{}` {} {:?}", port.name, port.datatype, port.shape.as_deref().unwrap_or_default())).collect();
+    if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bulkhead_registry::{Digest, Manifest, ModelRef, PredictorUse, Runtime, TenantId, VersionRecord};
 
+use super::build::of_world;
 use super::fit;
 use super::{Loader, LoaderError};
 use crate::engine::{Brought, Model};
 use crate::predict::Driver;
 use crate::runner::{Port, Runner, Signature};
-use crate::sandbox::{Grants, LoadGrant, Ports, PredictorDescription, SandboxError, carries};
+use crate::sandbox::{Grants, LoadGrant, Ports, PredictorDescription, SandboxError, World, carries};
 
 /// A model that a predictor may run.
 pub(super) struct Granted {
@@ -29,6 +30,7 @@ impl Loader {
         used: &PredictorUse,
     ) -> Result<(Driver, BTreeMap<String, Granted>), LoaderError> {
         let plugin = self.plugin(tenant, &used.plugin).await?;
+        of_world("/predictor", &used.plugin, &plugin, World::Predictor)?;
         let mut granted = BTreeMap::new();
         for (name, graph) in &used.grants.graphs {
             granted.insert(name.clone(), self.graph(tenant, name, graph).await?);
@@ -36,10 +38,10 @@ impl Loader {
         let options = Self::options(manifest, &used.config);
         let load = (used.grants.load_mb > 0).then(|| LoadGrant {
             max_bytes: (used.grants.load_mb as usize) << 20,
-            loader: Arc::new(Brought {
-                engine: Arc::clone(&self.0.engine),
-                metrics: self.0.metrics.engine_apart(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
-            }),
+            loader: Arc::new(Brought::new(
+                Arc::clone(&self.0.engine),
+                self.0.metrics.engine_apart(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
+            )),
         });
         let mut signature = Signature::default();
         let grants = async |description: &PredictorDescription| {
@@ -112,6 +114,9 @@ fn fitted(description: &PredictorDescription, granted: &BTreeMap<String, Granted
         }
         for output in &graph.outputs {
             fit::check(&what, "looks for", output, "the model gives", &signature.outputs)?;
+        }
+        if let Some(other) = &graph.stands_for {
+            fit::stands_for((&graph.name, signature), (other, find(other)?))?;
         }
     }
     let ports = |ports: &Ports, of: fn(&Signature) -> &Vec<Port>| -> Result<Vec<Port>, LoaderError> {

@@ -1,6 +1,8 @@
 //! Answers that are kept for requests that ask the same.
 
-use std::sync::{Arc, Weak};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +12,7 @@ use parking_lot::Mutex;
 use super::PredictError;
 use super::key::Key;
 use crate::payload::Payload;
+use crate::runner::RunError;
 
 /// An answer that is kept.
 pub(super) type Kept = Arc<Keep>;
@@ -17,8 +20,10 @@ pub(super) type Kept = Arc<Keep>;
 /// What came out, and the id of no request.
 pub(super) struct Keep {
     pub(super) payload: Payload,
+    /// No other answer of this process has it.
+    made: u64,
     /// The answer that it was made of, where it is another's text: good for as long as that is kept.
-    pub(super) of: Option<(Key, Weak<Keep>)>,
+    of: Option<(Key, u64)>,
 }
 
 /// Who was to make an answer could not: it was told why itself.
@@ -92,8 +97,25 @@ impl CacheUse {
 
 /// Answers of one version, in this process.
 pub struct LocalCache {
-    answers: moka::future::Cache<Key, Kept>,
+    answers: moka::future::Cache<Key, Kept, BuildHasherDefault<KeyHasher>>,
     bytes: u64,
+}
+
+/// Keys are hashes already, and nobody can choose one: a part of each will do.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        // The length comes first, by a method of its own; then the whole key.
+        self.0 = bytes.first_chunk().map_or(0, |part| u64::from_le_bytes(*part));
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// What an entry takes beside its answer.
@@ -103,7 +125,8 @@ impl LocalCache {
     /// For answers that are good for so long, of so many bytes in all.
     #[must_use]
     pub fn new(ttl: Duration, bytes: u64) -> Self {
-        let answers = moka::future::Cache::builder().max_capacity(bytes).weigher(|_: &Key, answer: &Kept| weight(answer)).time_to_live(ttl).build();
+        let answers = moka::future::Cache::builder().max_capacity(bytes).weigher(|_: &Key, answer: &Kept| weight(answer)).time_to_live(ttl);
+        let answers = answers.build_with_hasher(BuildHasherDefault::default());
         Self { answers, bytes }
     }
 
@@ -148,52 +171,65 @@ impl AnswerCache for LocalCache {
     }
 }
 
-/// Answers from the cache where it may, and else by `make`.
+/// Answers from the cache where it may, and else by `make`, which is called once at most.
 pub(super) async fn answer<F>(
     cache: &dyn AnswerCache,
     key: Key,
     wanted: CacheUse,
-    make: impl Fn() -> F + Send + Sync,
+    make: impl FnOnce() -> F + Send + Sync,
 ) -> Result<(Kept, CacheEvent), PredictError>
 where
     F: Future<Output = Result<Payload, PredictError>> + Send,
 {
-    let keep = |payload| Arc::new(Keep { payload, of: None });
     if wanted != CacheUse::Any {
-        let kept = keep(make().await?);
+        let kept = Keep::new(make().await?, None);
         if wanted == CacheUse::Fresh {
             cache.put(key, Arc::clone(&kept)).await;
         }
         return Ok((kept, CacheEvent::Bypass));
     }
-    // What this request's own attempt came to, if there was one.
+    let make = Mutex::new(Some(make));
+    // What this request's own attempt came to, once there was one.
     let own: Mutex<Option<Result<(), PredictError>>> = Mutex::default();
-    let attempt = Box::pin(async {
-        let made = make().await;
-        let (outcome, kept) = match made {
-            Ok(payload) => (Ok(()), Ok(keep(payload))),
-            Err(error) => (Err(error), Err(NotMade)),
-        };
-        *own.lock() = Some(outcome);
-        kept
-    });
-    let got = cache.get_or_make(key, attempt).await;
-    let own = own.into_inner();
-    match (got, own) {
-        (Ok(kept), None) => Ok((kept, CacheEvent::Hit)),
-        (Ok(kept), Some(_)) => Ok((kept, CacheEvent::Miss)),
-        (Err(NotMade), Some(Err(error))) => Err(error),
-        // Somebody else's error is not this request's: its time, say, was up sooner.
-        (Err(NotMade), _) => make().await.map(|payload| (keep(payload), CacheEvent::Miss)),
+    loop {
+        let attempt = Box::pin(async {
+            let Some(make) = make.lock().take() else { return Err(NotMade) };
+            let (outcome, kept) = match make().await {
+                Ok(payload) => (Ok(()), Ok(Keep::new(payload, None))),
+                Err(error) => (Err(error), Err(NotMade)),
+            };
+            *own.lock() = Some(outcome);
+            kept
+        });
+        let got = cache.get_or_make(key, attempt).await;
+        match (got, own.lock().take()) {
+            (Ok(kept), None) => return Ok((kept, CacheEvent::Hit)),
+            (Ok(kept), Some(_)) => return Ok((kept, CacheEvent::Miss)),
+            (Err(NotMade), Some(Err(error))) => return Err(error),
+            // Somebody else's error is not this request's: its time, say, was up sooner. The next one tries, and the others
+            // wait for that.
+            (Err(NotMade), _) if make.lock().is_some() => {}
+            (Err(NotMade), _) => return Err(PredictError::Run(RunError::Failed("its answer was lost on the way".to_owned()))),
+        }
     }
 }
 
 impl Keep {
+    fn new(payload: Payload, of: Option<(Key, u64)>) -> Kept {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Self { payload, made: MADE.fetch_add(1, Ordering::Relaxed), of })
+    }
+
+    /// The same answer as the text that it is.
+    pub(super) fn text(text: String, key: Key, of: &Self) -> Kept {
+        Self::new(Payload::Json(text), Some((key, of.made)))
+    }
+
     /// Whether what it was made of is still what is kept.
     pub(super) async fn stands(&self, cache: &dyn AnswerCache) -> bool {
         match &self.of {
             None => true,
-            Some((key, answer)) => cache.get(key).await.is_some_and(|there| Arc::as_ptr(&there) == answer.as_ptr()),
+            Some((key, made)) => cache.get(key).await.is_some_and(|there| there.made == *made),
         }
     }
 

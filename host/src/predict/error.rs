@@ -36,11 +36,17 @@ pub enum PredictError {
         name: String,
     },
     /// An output was asked for that there isn't.
-    #[error("the model has no output `{name}`")]
+    #[error("the model has no output `{name}`: it gives {}", listed(have))]
     UnknownOutput {
         /// What was asked for.
         name: String,
+        /// What there is.
+        have: Vec<String>,
     },
+}
+
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl PredictError {
@@ -64,6 +70,7 @@ impl PredictError {
             Self::Run(error) => match error {
                 RunError::Invalid { .. } => "invalid_input",
                 RunError::Overloaded { .. } | RunError::OutOfMemory { .. } | RunError::Waited { .. } => "overloaded",
+                RunError::TooLarge { .. } => "payload_too_large",
                 RunError::Deadline => "deadline_exceeded",
                 RunError::Failed(_) => "inference_failed",
                 RunError::Stopped => "not_ready",

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Slot;
+use crate::aside::aside;
 use crate::payload::Payload;
 use crate::tensor::Tensor;
 use crate::tensor_json;
@@ -29,7 +30,7 @@ pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, 
     match payload {
         Payload::Json(text) => {
             hasher.update(b"\0json");
-            match tensor_json::canonical(text) {
+            match aside(text.len(), || tensor_json::canonical(text)) {
                 Some(text) => part(&mut hasher, text.as_bytes()),
                 // What is no JSON, or has a key twice, is only ever like itself.
                 None => {

@@ -17,12 +17,13 @@ pub use error::PredictError;
 use key::Key;
 pub use slots::{Core, Driver, Missing, Slot, SlotParts, Slots, State, Variant};
 
+use crate::aside::aside;
 use crate::clock;
 use crate::payload::Payload;
 use crate::runner::{RunError, RunTimes, Runner as _, Signature, Terms};
-use crate::sandbox::{Exchange, Places, RequestInfo, SandboxError, Step, Transform};
+use crate::sandbox::{self, Exchange, Places, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::{CANCELLED, Timings};
-use crate::tensor::Tensor;
+use crate::tensor::{Datatype, Tensor};
 use crate::tensor_json::{self, Answer, Malformed};
 
 /// The name under which an answer that is no tensors can be asked for.
@@ -149,14 +150,15 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
         return Ok(Reply::kept(&kept, id));
     }
     let timings = Mutex::new(Timings::default());
+    let wanted = ask.cache;
     let make = || async {
         let mut own = Timings::default();
-        let payload = made(slot, request, ask.clone(), &mut own).await?;
+        let payload = made(slot, request, ask, &mut own).await?;
         *timings.lock() = own;
         Ok(payload)
     };
     // Somebody else's run may last longer than this request's time.
-    let looked = tokio::time::timeout_at(request.deadline.moment().into(), cache::answer(cache, key, ask.cache, make)).await;
+    let looked = tokio::time::timeout_at(request.deadline.moment().into(), cache::answer(cache, key, wanted, make)).await;
     let (kept, event) = looked.map_err(|_| PredictError::from(RunError::Deadline))??;
     let timings = *timings.lock();
     Ok(Reply { payload: Keep::taken(kept), id, timings, cache: Some(event) })
@@ -168,7 +170,7 @@ async fn keep_exact(slot: &Slot, cache: &dyn AnswerCache, exact: Key, key: Key, 
     let answer = Answer { model: slot.model(), version: slot.version(), id: None, outputs, follow: &[] };
     // What JSON can't carry is refused to each who asks.
     let Ok(text) = tensor_json::encode(&answer) else { return kept };
-    let text = Arc::new(Keep { payload: Payload::Json(text), of: Some((key, Arc::downgrade(&kept))) });
+    let text = Keep::text(text, key, &kept);
     cache.put(exact, Arc::clone(&text)).await;
     text
 }
@@ -189,7 +191,7 @@ async fn made(slot: &Slot, request: &RequestInfo, ask: Ask, timings: &mut Timing
     match answer {
         Payload::Tensors(outputs) => Ok(Payload::Tensors(select(outputs, &wanted)?)),
         answer => match wanted.iter().find(|name| *name != ANSWER) {
-            Some(name) => Err(PredictError::UnknownOutput { name: name.clone() }),
+            Some(name) => Err(PredictError::UnknownOutput { name: name.clone(), have: vec![ANSWER.to_owned()] }),
             None => Ok(answer),
         },
     }
@@ -272,7 +274,7 @@ fn read_by(transforms: &[Transform], mut outputs: Payload) -> Payload {
 /// With tensors in place of their JSON, and the id that this had.
 fn decoded(ask: Ask) -> Result<(Ask, Option<String>), PredictError> {
     let Payload::Json(text) = &ask.payload else { return Ok((ask, None)) };
-    let request = tensor_json::decode(text)?;
+    let request = aside(text.len(), || tensor_json::decode(text))?;
     if let Some((at, _)) = request.follow.first() {
         let pointer = format!("/inputs/{at}/parameters/binary_data_size");
         let message = "nothing follows the JSON here: binary tensors go to `/v2/models/{name}/infer`".to_owned();
@@ -338,11 +340,11 @@ fn conform(mut outputs: Vec<Tensor>, signature: &Signature) -> Result<Vec<Tensor
             return Err(SandboxError::Internal(format!("it says that it gives `{}`, and gave {}", port.name, have.join(", "))));
         };
         let mut output = outputs.swap_remove(at);
-        if output.datatype.size().is_some()
-            && output.datatype.size() == port.datatype.size()
-            && output.datatype.is_float() == port.datatype.is_float()
-        {
+        if sandbox::travels_as(port.datatype, output.datatype) {
             output.datatype = port.datatype;
+        }
+        if output.datatype == Datatype::Bool && output.data.iter().any(|value| *value > 1) {
+            return Err(SandboxError::Internal(format!("it says that it gives `{}` BOOL, and gave bytes beyond 0 and 1", port.name)));
         }
         if output.shape == [1] && port.shape.as_deref() == Some(&[]) {
             output.shape.clear();
@@ -385,7 +387,10 @@ fn select(mut outputs: Vec<Tensor>, wanted: &[String]) -> Result<Vec<Tensor>, Pr
         match outputs.iter().position(|output| output.name == *name) {
             Some(at) => selected.push(outputs.swap_remove(at)),
             None if selected.iter().any(|output: &Tensor| output.name == *name) => return Err(PredictError::OutputTwice { name: name.clone() }),
-            None => return Err(PredictError::UnknownOutput { name: name.clone() }),
+            None => {
+                let have = selected.iter().chain(&outputs).map(|output| output.name.clone()).collect();
+                return Err(PredictError::UnknownOutput { name: name.clone(), have });
+            }
         }
     }
     Ok(selected)

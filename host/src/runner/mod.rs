@@ -109,6 +109,14 @@ pub enum RunError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// The tensors of this request alone hold more memory than all that wait may.
+    #[error("the request's tensors hold {bytes} bytes, and at most {limit_bytes} may wait, which is `engine.max_queued_mb`: send less at once")]
+    TooLarge {
+        /// Of the request.
+        bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// It waited for as long as the manifest, or it itself, lets it.
     #[error("the request waited {} µs for this model, which is its timeout in the queue; try again in a moment", waited.as_micros())]
     Waited {

@@ -120,7 +120,12 @@ impl From<prediction::Description> for PredictorDescription {
             config_schema: schema(description.config_schema),
             graphs: graphs
                 .take(MOST_TENSORS)
-                .map(|graph| GraphUse { name: bounded(graph.name), inputs: signatures(graph.inputs), outputs: signatures(graph.outputs) })
+                .map(|graph| GraphUse {
+                    name: bounded(graph.name),
+                    inputs: signatures(graph.inputs),
+                    outputs: signatures(graph.outputs),
+                    stands_for: graph.stands_for.map(bounded),
+                })
                 .collect(),
         }
     }

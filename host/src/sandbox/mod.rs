@@ -35,7 +35,7 @@ pub use command::{CommandOptions, run_command};
 pub use engine::{SandboxOptions, Sandboxes};
 pub use error::SandboxError;
 pub use exchange::{Exchange, Step};
-pub use imports::nn::{Grants, LoadGrant, carries};
+pub use imports::nn::{Grants, LoadGrant, carries, travels_as};
 pub use places::Places;
 pub use plugin::{Limits, Plugin, TensorSignature};
 pub use predictor::{GraphUse, Ports, Predictor, PredictorDescription};

@@ -33,6 +33,8 @@ pub struct GraphUse {
     pub inputs: Vec<TensorSignature>,
     /// Tensors that are read of what it gives, where they are known.
     pub outputs: Vec<TensorSignature>,
+    /// The graph in whose place it is asked.
+    pub stands_for: Option<String>,
 }
 
 /// What a predictor does under its configuration.

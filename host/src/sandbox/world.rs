@@ -31,10 +31,29 @@ impl World {
     }
 
     /// What a component must export to be one.
-    pub(super) fn interface(self) -> &'static str {
+    #[must_use]
+    pub fn interface(self) -> &'static str {
         match self {
             Self::Transform => "bulkhead:plugin/transformer@0.1.0",
             Self::Predictor => "bulkhead:plugin/prediction@0.1.0",
+        }
+    }
+
+    /// The functions of that interface.
+    #[must_use]
+    pub fn functions(self) -> &'static [&'static str] {
+        match self {
+            Self::Transform => &["configure", "describe", "before", "after"],
+            Self::Predictor => &["configure", "describe", "predict"],
+        }
+    }
+
+    /// What it may import beside what every plugin may: how a name begins, and the release that it ends with.
+    #[must_use]
+    pub fn grantable(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Transform => None,
+            Self::Predictor => Some(("wasi:nn/", "@0.2.0-rc-2024-10-28")),
         }
     }
 

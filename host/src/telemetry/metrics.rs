@@ -7,6 +7,8 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use crate::clock;
+
 /// Upper bounds of the stages' histograms in seconds: from a native call to a slow model, each about 2.5 times the
 /// one before.
 const STAGE_SECONDS: [f64; 15] = [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 500e-3, 2.5, 10.0];
@@ -31,6 +33,8 @@ pub struct Metrics {
     model_bytes: IntGaugeVec,
     /// Log lines of plugins that went over their bounds.
     pub plugin_log_lines_dropped: IntCounter,
+    /// Predict requests for which there was no place.
+    pub turned_away: IntCounter,
 }
 
 impl Metrics {
@@ -80,7 +84,10 @@ impl Metrics {
             &version_labels,
         )?;
         let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
-        let all: [Box<dyn Collector>; 10] = [
+        let turned_away =
+            IntCounter::new("requests_turned_away_total", "Predict requests beyond `http.max_in_flight`, refused before anything was read")?;
+        let all: [Box<dyn Collector>; 11] = [
+            Box::new(turned_away.clone()),
             Box::new(model_bytes.clone()),
             Box::new(cache_events.clone()),
             Box::new(requests.clone()),
@@ -107,6 +114,7 @@ impl Metrics {
             batches_retried,
             model_bytes,
             plugin_log_lines_dropped: dropped,
+            turned_away,
         })
     }
 
@@ -141,6 +149,7 @@ impl Metrics {
             after: stage("after"),
             failures: Default::default(),
             failure_nanos: AtomicU64::new(0),
+            last_ms: AtomicU64::new(0),
             labels,
         }
     }
@@ -255,6 +264,9 @@ pub struct Total {
 /// What became of all requests of a version.
 #[derive(Debug, Clone, Copy)]
 pub struct Totals {
+    /// When the last answer was made, in milliseconds since the epoch; 0 where none was. Only told of predictors: models count
+    /// their runs themselves.
+    pub last_ms: u64,
     /// Answers.
     pub answered: u64,
     /// Requests without one.
@@ -302,6 +314,7 @@ pub struct VersionMetrics {
     /// By reason.
     failures: [AtomicU64; Reason::ALL.len()],
     failure_nanos: AtomicU64,
+    last_ms: AtomicU64,
     labels: [String; 3],
 }
 
@@ -316,6 +329,7 @@ impl VersionMetrics {
             self.split.observe(timings.split.as_secs_f64());
         }
         if !timings.predict.is_zero() {
+            self.last_ms.store(u64::try_from(clock::unix_ms()).unwrap_or(0), Ordering::Relaxed);
             self.predict.observe(timings.predict.as_secs_f64());
         }
         if transforms {
@@ -362,6 +376,7 @@ impl VersionMetrics {
     pub fn totals(&self) -> Totals {
         let of = |histogram: &Histogram| Total { count: histogram.get_sample_count(), seconds: histogram.get_sample_sum() };
         Totals {
+            last_ms: self.last_ms.load(Ordering::Relaxed),
             answered: self.ok.get(),
             failures: Reason::ALL.map(|reason| (reason, self.failures[reason as usize].load(Ordering::Relaxed))),
             failed: Total {

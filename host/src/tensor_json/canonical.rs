@@ -5,9 +5,15 @@ use std::borrow::Cow;
 
 use super::reader::{NESTING, Outcome, Reader};
 
-/// The form; none for what is no JSON, or has a key twice, which readers take differently.
+/// Bytes of a text that is brought into the form: each level of its nesting costs a copy. Arbitrary.
+const LONGEST: usize = 1 << 20;
+
+/// The form; none for what is no JSON, is long, or has a key twice, which readers take differently.
 #[must_use]
 pub fn canonical(text: &str) -> Option<String> {
+    if text.len() > LONGEST {
+        return None;
+    }
     let mut reader = Reader::new(text);
     let mut out = String::with_capacity(text.len());
     value(text, &mut reader, &mut out, NESTING).and_then(|()| reader.end()).ok()?;

@@ -195,8 +195,8 @@ impl Input {
             self.null = true;
             return Ok(());
         }
-        // The text bounds the number of elements, whatever the shape claims.
-        let room = elements.min(reader.rest().len());
+        // The text bounds the number of elements, whatever the shape claims: each has a comma behind it.
+        let room = elements.min(reader.rest().len() / 2 + 1);
         let mut data = Vec::with_capacity(room.saturating_mul(datatype.size().unwrap_or(size_of::<u32>())));
         let base64 = self.content_type.as_deref() == Some("base64");
         let mut sink = Sink { data: &mut data, expected: elements, base64 };

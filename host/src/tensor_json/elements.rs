@@ -1,6 +1,6 @@
 //! The elements of a tensor, flat or nested, from JSON straight into its bytes.
 
-use super::reader::{NESTING, Outcome, Reader};
+use super::reader::{NESTING, Outcome, Reader, is_written_as_json};
 use crate::tensor::{self, Datatype};
 
 /// What is read into.
@@ -189,8 +189,7 @@ fn float<F: fast_float2::FastFloat + From<f32>>(reader: &mut Reader<'_>, datatyp
                 return Err(reader.unexpected(datatype.name()));
             };
             let digits = &rest[usize::from(negative)..length];
-            let leading_zero = digits[0] == b'0' && digits.get(1).is_some_and(u8::is_ascii_digit);
-            if leading_zero || !digits.last().is_some_and(u8::is_ascii_digit) {
+            if !is_written_as_json(digits) {
                 return Err(reader.unexpected(datatype.name()));
             }
             if !put(value) {

@@ -216,7 +216,11 @@ impl<'a> Reader<'a> {
             Some(b'-' | b'0'..=b'9') if !self.rest().starts_with(b"-I") => {
                 let (text, shown) = (self.number(), self.number_shown());
                 self.at += text.len();
-                if text.parse::<f64>().is_ok() { Ok(()) } else { Err(format!("`{shown}` is no number{}", self.place())) }
+                if text.parse::<f64>().is_ok() && is_written_as_json(text.trim_start_matches('-').as_bytes()) {
+                    Ok(())
+                } else {
+                    Err(format!("`{shown}` is no number{}", self.place()))
+                }
             }
             _ if ["true", "false", "null", "NaN", "Infinity", "-Infinity"].iter().any(|word| self.word(word)) => Ok(()),
             _ => Err(self.unexpected("a value")),
@@ -232,6 +236,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether a number without its sign, which a reader of floating-point numbers took, is one of JSON: the reader also takes
+/// `007`, `1.` and `1.e5`.
+#[inline]
+pub(super) fn is_written_as_json(number: &[u8]) -> bool {
+    let is_digit = |at: usize| number.get(at).is_some_and(u8::is_ascii_digit);
+    let point = number.iter().position(|byte| *byte == b'.');
+    !(number.first() == Some(&b'0') && is_digit(1)) && number.last().is_some_and(u8::is_ascii_digit) && point.is_none_or(|at| is_digit(at + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,9 +255,28 @@ mod tests {
             let mut reader = Reader::new(good);
             assert_eq!(reader.value().and_then(|()| reader.end()), Ok(()), "{good}");
         }
-        for bad in
-            ["", "{", "[1", "[1,]", "{\"a\"}", "{\"a\":1,}", "nul", "nullx", "1 2", "\"", "\"\u{1}\"", "-", "[1 2]", "{1:2}", "'a'", &"[".repeat(200)]
-        {
+        for bad in [
+            "",
+            "{",
+            "[1",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "nul",
+            "nullx",
+            "1 2",
+            "\"",
+            "\"\u{1}\"",
+            "-",
+            "1.",
+            "1.e5",
+            "01",
+            "-01.5",
+            "[1 2]",
+            "{1:2}",
+            "'a'",
+            &"[".repeat(200),
+        ] {
             let mut reader = Reader::new(bad);
             assert!(reader.value().and_then(|()| reader.end()).is_err(), "{bad}");
         }

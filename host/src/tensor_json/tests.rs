@@ -62,6 +62,7 @@ fn each_mistake_is_named() {
         ("FP32", "[1]", "[01]", "/inputs/0/data: input `x`: expected FP32, got the number 01"),
         ("INT8", "[1]", "[00]", "expected INT8, got the number 00"),
         ("FP32", "[1]", "[1.]", "expected FP32, got the number 1."),
+        ("FP32", "[1]", "[1.e5]", "expected FP32, got the number 1.e5"),
         ("FP32", "[1]", "[.5]", "expected FP32, got `.`"),
         ("FP32", "[1]", "[+1]", "expected FP32, got `+`"),
         ("INT32", "[1]", "[NaN]", "expected INT32, got NaN"),

@@ -23,6 +23,9 @@ pub struct Cascade {
     sure_from: f32,
     #[serde(default)]
     kind: Kind,
+    /// Inputs that all rows have in common, though their first extent may be the number of rows by chance.
+    #[serde(default)]
+    common: Vec<String>,
 }
 
 /// What the scores are.
@@ -39,7 +42,7 @@ enum Kind {
 impl Predictor for Cascade {
     fn predict(&mut self, payload: Payload) -> Result<Payload> {
         let inputs = payload.into_tensors()?;
-        let mut answer = Graph::named(SMALL)?.compute(&inputs)?;
+        let mut answer = Graph::named(SMALL)?.forward(&inputs)?;
         let scores = answer.get(&self.output)?;
         let (rows, classes) = extents(scores)?;
         let unsure: Vec<usize> =
@@ -49,9 +52,9 @@ impl Predictor for Cascade {
         }
         let big = Graph::named(BIG)?;
         if unsure.len() == rows {
-            return Ok(big.compute(&inputs)?.into());
+            return Ok(big.forward(&inputs)?.into());
         }
-        let better = big.compute(rows::picked(&inputs, rows, &unsure)?)?;
+        let better = big.forward(rows::picked(&inputs, rows, &unsure, &self.common)?)?;
         rows::put(&mut answer, rows, &unsure, &better)?;
         Ok(answer.into())
     }
@@ -63,6 +66,7 @@ impl Predictor for Cascade {
             .gives_as(SMALL)
             .reads(SMALL, scores)
             .reads(BIG, scores)
+            .stands_for(BIG, SMALL)
             .config_schema(&json!({
                 "type": "object",
                 "required": ["output", "sure_from"],
@@ -70,6 +74,7 @@ impl Predictor for Cascade {
                 "properties": {
                     "output": { "type": "string", "description": "the tensor of scores, FP32 [rows, classes], that both models give" },
                     "sure_from": { "type": "number", "minimum": 0, "maximum": 1, "description": "the probability from which on the answer of `small` is good enough" },
+                    "common": { "type": "array", "items": { "type": "string" }, "description": "inputs that all rows have in common" },
                     "kind": { "enum": ["logits", "probabilities"], "default": "logits" },
                 },
             }))

@@ -2,12 +2,13 @@
 
 use bulkhead_sdk::prelude::*;
 
-/// These rows of each tensor; what has another first axis is common to all rows, and stays whole.
-pub(crate) fn picked(tensors: &Tensors, rows: usize, wanted: &[usize]) -> Result<Vec<Tensor>> {
+/// These rows of each tensor; what is `common` to all rows, or has another first axis, stays whole.
+pub(crate) fn picked(tensors: &Tensors, rows: usize, wanted: &[usize], common: &[String]) -> Result<Vec<Tensor>> {
     tensors
         .iter()
         .map(|tensor| {
-            let Some(bytes) = row_bytes(tensor, rows) else { return Ok(tensor.clone()) };
+            let has_rows = !common.iter().any(|name| name == tensor.name());
+            let Some(bytes) = row_bytes(tensor, rows).filter(|_| has_rows) else { return Ok(tensor.clone()) };
             let mut data = Vec::with_capacity(wanted.len() * bytes);
             for at in wanted {
                 data.extend_from_slice(&tensor.bytes()[at * bytes..(at + 1) * bytes]);

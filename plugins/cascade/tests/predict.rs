@@ -64,6 +64,22 @@ fn probabilities_are_taken_as_they_are() {
 }
 
 #[test]
+fn what_rows_have_in_common_stays_whole() {
+    let mut config = config();
+    config["common"] = json!(["weights"]);
+    let (mut cascade, _) = cascade(config);
+    testing::grant("big", |inputs| {
+        assert_eq!(inputs.get("weights")?.shape(), [2], "as many as there are rows, by chance");
+        assert_eq!(inputs.get("x")?.shape(), [1, 1]);
+        Ok(Tensor::new("logits", &[1, 2], &[7.0_f32, 8.0])?.into())
+    });
+    let inputs: Tensors =
+        [Tensor::new("x", &[2, 1], &[0.0_f32, 9.0]).unwrap(), Tensor::new("weights", &[2], &[1.0_f32, 2.0]).unwrap()].into_iter().collect();
+    let answer = cascade.predict(inputs.into()).unwrap().into_tensors().unwrap();
+    assert_eq!(*answer.get("logits").unwrap().values::<f32>().unwrap(), [7.0, 8.0, 0.0, 9.0]);
+}
+
+#[test]
 fn models_that_disagree_are_the_plugins_fault() {
     let (mut cascade, _) = cascade(config());
     testing::grant("big", |_| Ok(Tensor::new("logits", &[1, 3], &[0.0_f32; 3])?.into()));

@@ -77,7 +77,7 @@ const MOST: usize = 256;
 impl Predictor for DetectAndRead {
     fn predict(&mut self, payload: Payload) -> Result<Payload> {
         let inputs = payload.into_tensors()?;
-        let found = Graph::named(DETECTOR)?.compute(&inputs)?;
+        let found = Graph::named(DETECTOR)?.forward(&inputs)?;
         let detector = &self.detector;
         let picture = Picture::of(inputs.get(&detector.image)?)?;
         let candidates = boxes::candidates(found.get(&detector.boxes)?, found.get(&detector.scores)?)?;

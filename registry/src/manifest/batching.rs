@@ -22,7 +22,9 @@ const MAX_AXIS: u32 = 15;
 
 pub(super) fn read(mut section: Section<'_>) -> Batching {
     let default = Batching::default();
-    let max_batch_size = section.integer("max_batch_size", 0..=MAX_BATCH_SIZE).unwrap_or(default.max_batch_size);
+    // Where that is refused itself, nothing is measured by it.
+    let refused = if section.has("max_batch_size") { MAX_BATCH_SIZE } else { default.max_batch_size };
+    let max_batch_size = section.integer("max_batch_size", 0..=MAX_BATCH_SIZE).unwrap_or(refused);
     let preferred_batch_size = preferred(&mut section, max_batch_size);
     let priority_levels = section.integer("priority_levels", 0..=MAX_PRIORITY_LEVELS).unwrap_or(default.priority_levels);
     let default_priority_level = section.integer("default_priority_level", 0..=MAX_PRIORITY_LEVELS).filter(|level| *level > 0);

@@ -65,6 +65,11 @@ impl<'a> Section<'a> {
         Problems::pointer(&self.pointer, key)
     }
 
+    /// Whether there is a value of `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
     /// The value of `key`. JSON's `null` is the same as an absent key.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.asked.push(key);

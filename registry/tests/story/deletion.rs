@@ -67,7 +67,7 @@ async fn a_graph_in_use(store: &dyn Store) {
 async fn a_version(store: &dyn Store) {
     assert_eq!(store.delete_version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), Deleted::NotFound);
     put_all(store, &["m@1.0.0", "m@2.0.0"]).await;
-    let refused = Deleted::InUse(vec!["m@1.0.0 is in production".into()]);
+    let refused = Deleted::InUse(vec!["m@1.0.0 is in production: promote another version first".into()]);
     assert_eq!(store.delete_version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), refused);
     store.promote(&acme(), &model_ref("m@2.0.0")).await.unwrap();
     assert_eq!(store.delete_version(&acme(), &model_ref("m@1.0.0")).await.unwrap(), Deleted::Done);

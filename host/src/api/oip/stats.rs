@@ -36,7 +36,8 @@ pub(super) struct Batch {
 }
 
 impl Stats {
-    pub(super) fn of(slot: &Slot) -> Self {
+    /// `asked` is the version as the client wrote it, if it did: tools look for that among what comes.
+    pub(super) fn of(slot: &Slot, asked: Option<&str>) -> Self {
         let totals = slot.metrics().totals();
         let sum = |count: u64, parts: &[Total]| Duration { count, ns: parts.iter().map(|part| nanos(part.seconds)).sum() };
         let compute_input = sum(totals.inference.count, &[totals.before, totals.assembly]);
@@ -46,12 +47,12 @@ impl Stats {
         Self {
             name: slot.model().to_string(),
             // Tools that read statistics take versions for whole numbers.
-            version: slot.version().strip_suffix(".0.0").unwrap_or(slot.version()).to_owned(),
-            last_inference: engine.last_ms,
+            version: asked.unwrap_or_else(|| slot.version().strip_suffix(".0.0").unwrap_or(slot.version())).to_owned(),
+            last_inference: slot.engine().map_or(totals.last_ms, |_| engine.last_ms),
             inference_count: rows(slot, &totals),
             execution_count: runs(slot, &totals),
             inference: [
-                ("success", sum(totals.answered, &whole)),
+                ("success", sum(totals.answered, &[&whole[..], &[totals.cache_hits]].concat())),
                 ("fail", sum(totals.failed.count, &[totals.failed])),
                 ("queue", sum(totals.queue.count, &[totals.queue])),
                 ("compute_input", compute_input),

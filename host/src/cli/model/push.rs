@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use bulkhead_registry::{Manifest, Runtime};
 use clap::{Args, ValueEnum};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 
 use super::Format;
 use crate::cli::client::Client;
+use crate::cli::failure::Failure;
 use crate::cli::names::NameVersion;
 use crate::cli::upload::Upload;
 use crate::cli::{content_type, fields, out, table};
@@ -40,8 +42,17 @@ pub(crate) enum Stage {
     Staging,
 }
 
+/// Whether a manifest without mistakes is one of a version with an artifact.
+fn needs_model(text: &str) -> bool {
+    let read = if text.trim_start().starts_with('{') { Manifest::from_json(text) } else { Manifest::from_toml(text) };
+    read.is_ok_and(|manifest| manifest.runtime == Runtime::Onnx)
+}
+
 pub(super) async fn run(args: PushArgs, client: &Client) -> anyhow::Result<()> {
     let manifest = tokio::fs::read(&args.manifest).await.with_context(|| format!("`{}` can't be read", args.manifest.display()))?;
+    if args.model.is_none() && std::str::from_utf8(&manifest).is_ok_and(needs_model) {
+        return Err(Failure::Usage("its manifest's runtime needs a model: add `--model FILE`".to_owned()).into());
+    }
     let manifest = Part::bytes(manifest).file_name("manifest").mime_str(content_type::of_manifest(&args.manifest))?;
     // The manifest first: the host reads it before it decides where the model's bytes go.
     let mut form = Form::new().part("manifest", manifest);

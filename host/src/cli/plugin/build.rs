@@ -54,12 +54,14 @@ fn finish(plugin: &Plugin, module: &Path, path: &Path) -> anyhow::Result<()> {
     let component =
         component::make(&component::read(module)?, &plugin.version).with_context(|| format!("no component can be made of `{}`", plugin.name))?;
     let seen = component::inspect(&component)?;
-    if let Some(why) = seen.refused {
+    let is_program = component::is_program(&seen);
+    if let Some(why) = seen.refused.filter(|_| !is_program) {
         anyhow::bail!("`{}` is no plugin: {}", plugin.name, table::clean(&why));
     }
     replace(path, &component).with_context(|| format!("`{}` can't be written", path.display()))?;
     let (size, world) = (fields::bytes(component.len() as u64), seen.world.unwrap_or("-"));
-    out::line(format_args!("{}  ({size}, world {world}, version {})", path.display(), plugin.version))
+    let what = if is_program { "a program for `plugin run`".to_owned() } else { format!("world {world}") };
+    out::line(format_args!("{}  ({size}, {what}, version {})", path.display(), plugin.version))
 }
 
 /// Writes aside first: who reads meanwhile sees the old component or the new one.

@@ -7,33 +7,10 @@ use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{Resolve, WorldItem};
 
+use bulkhead::sandbox::World;
+
 /// The custom section that holds a version, as other tools of the component model read it too.
 const VERSION_SECTION: &str = "version";
-
-/// A world of plugins.
-struct World {
-    name: &'static str,
-    /// The interface that tells it; patch versions of it are compatible.
-    interface: &'static str,
-    functions: &'static [&'static str],
-    /// What a host gives it beyond what every plugin gets.
-    granted: &'static [(&'static str, &'static str)],
-}
-
-const WORLDS: [World; 2] = [
-    World {
-        name: "transform",
-        interface: "bulkhead:plugin/transformer@0.1.",
-        functions: &["configure", "describe", "before", "after"],
-        granted: &[],
-    },
-    World {
-        name: "predictor",
-        interface: "bulkhead:plugin/prediction@0.1.",
-        functions: &["configure", "describe", "predict"],
-        granted: &[("wasi:nn/", "@0.2.0-rc-2024-10-28")],
-    },
-];
 
 /// What a host gives every plugin; WASI reaches nothing there.
 const GRANTED: [(&str, &str); 7] = [
@@ -84,15 +61,26 @@ pub(super) fn inspect(bytes: &[u8]) -> anyhow::Result<Inspection> {
     let world = &resolve.worlds[world];
     let exports: Vec<String> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
     let imports: Vec<String> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
-    let known = WORLDS.iter().find(|known| exports.iter().any(|export| export.starts_with(known.interface)));
+    let known = World::ALL.into_iter().find(|known| exports.iter().any(|export| export.starts_with(release(*known))));
     let functions = known.map(|known| functions(&resolve, world, known)).unwrap_or_default();
     let refused = refusal(known, &functions, &exports, &imports);
-    Ok(Inspection { world: known.map(|known| known.name), refused, version: stamped_version(bytes), exports, imports })
+    Ok(Inspection { world: known.map(World::name), refused, version: stamped_version(bytes), exports, imports })
+}
+
+/// Whether it is no plugin, but what `plugin run` runs.
+pub(super) fn is_program(seen: &Inspection) -> bool {
+    seen.world.is_none() && seen.exports.iter().any(|export| export.starts_with("wasi:cli/run@0.2."))
+}
+
+/// The interface that tells a world, without its patch version: those are compatible.
+fn release(world: World) -> &'static str {
+    let interface = world.interface();
+    interface.rfind('.').map_or(interface, |at| &interface[..=at])
 }
 
 /// What a component's interface has of a world.
-fn functions(resolve: &Resolve, component: &wit_parser::World, known: &World) -> Vec<String> {
-    let is_it = |key| resolve.name_world_key(key).starts_with(known.interface);
+fn functions(resolve: &Resolve, component: &wit_parser::World, known: World) -> Vec<String> {
+    let is_it = |key| resolve.name_world_key(key).starts_with(release(known));
     let items = component.exports.iter().filter(|(key, _)| is_it(key));
     let interfaces = items.filter_map(|(_, item)| match item {
         WorldItem::Interface { id, .. } => Some(*id),
@@ -101,19 +89,19 @@ fn functions(resolve: &Resolve, component: &wit_parser::World, known: &World) ->
     interfaces.flat_map(|id| resolve.interfaces[id].functions.keys().cloned()).collect()
 }
 
-fn refusal(known: Option<&World>, functions: &[String], exports: &[String], imports: &[String]) -> Option<String> {
+fn refusal(known: Option<World>, functions: &[String], exports: &[String], imports: &[String]) -> Option<String> {
     let Some(known) = known else {
-        let wanted: Vec<_> = WORLDS.iter().map(|world| format!("`{}x` (world `{}`)", world.interface, world.name)).collect();
+        let wanted: Vec<_> = World::ALL.iter().map(|world| format!("`{}x` (world `{}`)", release(*world), world.name())).collect();
         let got = if exports.is_empty() { "nothing".to_owned() } else { format!("`{}`", exports.join("`, `")) };
         return Some(format!("it exports {got}, expected {}: is there a `bulkhead_sdk::transform!(…)` or `predictor!(…)`?", wanted.join(" or ")));
     };
-    if let Some(missing) = known.functions.iter().find(|wanted| !functions.iter().any(|function| function == *wanted)) {
-        return Some(format!("its world `{}` lacks `{missing}`: build it with the SDK of this version", known.name));
+    if let Some(missing) = known.functions().iter().find(|wanted| !functions.iter().any(|function| function == *wanted)) {
+        return Some(format!("its world `{}` lacks `{missing}`: build it with the SDK of this version", known.name()));
     }
     let granted =
-        |import: &&String| GRANTED.iter().chain(known.granted).any(|(start, version)| import.starts_with(start) && import.contains(version));
+        |import: &&String| GRANTED.into_iter().chain(known.grantable()).any(|(start, version)| import.starts_with(start) && import.contains(version));
     let denied = imports.iter().find(|import| !granted(import))?;
-    Some(format!("it imports `{denied}`, which can't be granted to a {}", known.name))
+    Some(format!("it imports `{denied}`, which can't be granted to a {}", known.name()))
 }
 
 /// The version that a component is marked with.
@@ -177,8 +165,8 @@ mod tests {
     fn refusals_say_what_was_expected() {
         let refused = |exports: &[&str], imports: &[&str]| {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-            let world = exports.first().map(|_| &WORLDS[0]);
-            refusal(world, &owned(WORLDS[0].functions), &owned(exports), &owned(imports))
+            let world = exports.first().map(|_| World::Transform);
+            refusal(world, &owned(World::Transform.functions()), &owned(exports), &owned(imports))
         };
         let transformer = "bulkhead:plugin/transformer@0.1.0";
         assert_eq!(refused(&[transformer], &["bulkhead:plugin/log@0.1.0", "wasi:cli/stderr@0.2.6"]), None);
@@ -188,11 +176,11 @@ mod tests {
         assert_eq!(refused(&[transformer], &[nn]).unwrap(), format!("it imports `{nn}`, which can't be granted to a transform"));
         let predictor = |imports: &[&str]| {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-            refusal(Some(&WORLDS[1]), &owned(WORLDS[1].functions), &owned(&["bulkhead:plugin/prediction@0.1.0"]), &owned(imports))
+            refusal(Some(World::Predictor), &owned(World::Predictor.functions()), &owned(&["bulkhead:plugin/prediction@0.1.0"]), &owned(imports))
         };
         assert_eq!(predictor(&[nn, "bulkhead:plugin/log@0.1.0"]), None);
         assert!(predictor(&["wasi:nn/graph@0.2.0-rc-2024-08-19"]).is_some(), "drafts are not compatible");
-        let older = refusal(Some(&WORLDS[0]), &["configure".to_owned(), "describe".to_owned()], &[], &[]).unwrap();
+        let older = refusal(Some(World::Transform), &["configure".to_owned(), "describe".to_owned()], &[], &[]).unwrap();
         assert_eq!(older, "its world `transform` lacks `before`: build it with the SDK of this version");
         assert!(refused(&[], &[]).unwrap().starts_with(
             "it exports nothing, expected `bulkhead:plugin/transformer@0.1.x` (world `transform`) or `bulkhead:plugin/prediction@0.1.x`"

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::sdk;
 use crate::cli::failure::Failure;
 use crate::cli::out;
+use bulkhead::sandbox::World;
 
 /// A file to write, and its template. Templates' names end in `.in`, lest cargo, git or an editor take them for what they
 /// become.
@@ -17,43 +19,25 @@ type File = (&'static str, &'static str);
 const COMMON: [File; 2] =
     [("Cargo.toml", include_str!("../../../templates/plugin/Cargo.toml.in")), (".gitignore", include_str!("../../../templates/plugin/gitignore.in"))];
 
-/// What a new plugin is.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum World {
-    /// Goes around a model
-    #[default]
-    Transform,
-    /// Answers with models that it runs itself
-    Predictor,
+/// What a new plugin of a world is made of.
+fn files(world: World) -> [File; 2] {
+    match world {
+        World::Transform => [
+            ("README.md", include_str!("../../../templates/plugin/README.md.in")),
+            ("src/lib.rs", include_str!("../../../templates/plugin/lib.rs.in")),
+        ],
+        World::Predictor => [
+            ("README.md", include_str!("../../../templates/predictor/README.md.in")),
+            ("src/lib.rs", include_str!("../../../templates/predictor/lib.rs.in")),
+        ],
+    }
 }
 
-impl World {
-    fn files(self) -> [File; 2] {
-        match self {
-            Self::Transform => [
-                ("README.md", include_str!("../../../templates/plugin/README.md.in")),
-                ("src/lib.rs", include_str!("../../../templates/plugin/lib.rs.in")),
-            ],
-            Self::Predictor => [
-                ("README.md", include_str!("../../../templates/predictor/README.md.in")),
-                ("src/lib.rs", include_str!("../../../templates/predictor/lib.rs.in")),
-            ],
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Transform => "transform",
-            Self::Predictor => "predictor",
-        }
-    }
-
-    /// What the template does.
-    fn summary(self) -> &'static str {
-        match self {
-            Self::Transform => "Rounds the numbers in JSON answers",
-            Self::Predictor => "Answers with the mean of what two models say",
-        }
+/// What it does.
+fn summary(world: World) -> &'static str {
+    match world {
+        World::Transform => "Rounds the numbers in JSON answers",
+        World::Predictor => "Answers with the mean of what two models say",
     }
 }
 
@@ -76,8 +60,8 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 
-    /// What it is
-    #[arg(long, value_enum, default_value_t)]
+    /// What it is: a `transform` goes around a model, a `predictor` answers with models that it runs itself
+    #[arg(long, default_value = "transform", value_parser = worlds())]
     world: World,
 
     /// Use the SDK of a checkout in place of a copy
@@ -85,11 +69,17 @@ pub(crate) struct NewArgs {
     sdk: Option<PathBuf>,
 }
 
+/// The worlds by their names.
+fn worlds() -> impl TypedValueParser<Value = World> {
+    PossibleValuesParser::new(World::ALL.map(World::name))
+        .try_map(|name| World::ALL.into_iter().find(|world| world.name() == name).ok_or("no world of that name"))
+}
+
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<()> {
     let folder = make(args)?;
     let shown = folder.display();
-    let summary = args.world.summary();
-    out::line(format_args!("made {shown}: a {}. It {}{}", args.world.name(), summary[..1].to_lowercase(), &summary[1..]))?;
+    let does = summary(args.world);
+    out::line(format_args!("made {shown}: a {}. It {}{}", args.world.name(), does[..1].to_lowercase(), &does[1..]))?;
     let commands = ["cargo test", "bulkhead plugin build", &format!("bulkhead plugin push target/plugins/{}.wasm", args.name)];
     out::note(format_args!("\nnext:\n  cd {shown}\n  {}", commands.join("\n  ")));
     Ok(())
@@ -108,8 +98,8 @@ fn make(args: &NewArgs) -> anyhow::Result<PathBuf> {
         Some(path) => checkout(path)?,
         None => "bulkhead/sdk-guest".to_owned(),
     };
-    for (path, template) in COMMON.into_iter().chain(args.world.files()) {
-        let text = template.replace("{{name}}", &args.name).replace("{{sdk}}", &sdk).replace("{{description}}", args.world.summary());
+    for (path, template) in COMMON.into_iter().chain(files(args.world)) {
+        let text = template.replace("{{name}}", &args.name).replace("{{sdk}}", &sdk).replace("{{description}}", summary(args.world));
         write(&folder.join(path), &text)?;
     }
     if args.sdk.is_none() {

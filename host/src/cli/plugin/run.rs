@@ -24,11 +24,11 @@ pub(crate) struct RunArgs {
     /// The component, which exports `wasi:cli/run`
     file: PathBuf,
 
-    /// A model that it may load by name
+    /// A model that it may load by name; may be given several times
     #[arg(long = "graph", value_name = "NAME=FILE", value_parser = graph)]
     graphs: Vec<(String, PathBuf)>,
 
-    /// A folder that it may read, and what it knows that as
+    /// A folder that it may read, and what it knows that as; may be given several times
     #[arg(long = "dir", value_name = "DIR[::NAME]", value_parser = folder)]
     folders: Vec<(PathBuf, String)>,
 
@@ -39,6 +39,13 @@ pub(crate) struct RunArgs {
 
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let bytes = component::read(&args.file)?;
+    let found = component::inspect(&bytes).with_context(|| format!("`{}`", args.file.display()))?;
+    if let Some(world) = found.world {
+        anyhow::bail!(
+            "`{}` is a plugin, a {world}: push it to a host; `plugin run` takes programs, which export `wasi:cli/run`",
+            args.file.display()
+        );
+    }
     let engine = Arc::new(local::engine(local::cores(None))?);
     let metrics = Metrics::new()?;
     let mut graphs: BTreeMap<String, Arc<dyn Runner>> = BTreeMap::new();
@@ -46,7 +53,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         let model = load(&engine, file, &metrics).await.with_context(|| format!("the graph `{name}`, `{}`, can't be loaded", file.display()))?;
         graphs.insert(name.clone(), model);
     }
-    let loader = Arc::new(Brought { engine, metrics: metrics.engine("", "", "") });
+    let loader = Arc::new(Brought::new(engine, metrics.engine("", "", "")));
     let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let options = CommandOptions {
         arguments: std::iter::once(name).chain(args.arguments).collect(),

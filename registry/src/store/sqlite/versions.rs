@@ -217,7 +217,7 @@ pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, model: &Model
         return Ok(Deleted::NotFound);
     };
     if rows::parsed::<Stage>(&row, "stage")? == Stage::Production {
-        return Ok(Deleted::InUse(vec![format!("{model} is in production")]));
+        return Ok(Deleted::InUse(vec![format!("{model} is in production: promote another version first")]));
     }
     let users = sqlx::query(
         "SELECT u.model, u.version FROM version_graphs u JOIN versions v USING (tenant, model, version)

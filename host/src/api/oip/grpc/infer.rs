@@ -95,8 +95,8 @@ pub(super) async fn infer(app: &App, caller: &Caller, request: ModelInferRequest
         let ask = Ask {
             payload: ask::payload(slot, inputs, content_type)?,
             outputs: outputs.into_iter().map(|output| output.name).collect(),
-            priority: tensors::number(parameters.get("priority")).unwrap_or(0),
-            timeout: tensors::number(parameters.get("timeout")).filter(|timeout| *timeout > 0).map(Duration::from_micros),
+            priority: tensors::number(&parameters, "priority")?.unwrap_or(0),
+            timeout: tensors::number(&parameters, "timeout")?.filter(|timeout| *timeout > 0).map(Duration::from_micros),
             cache: CacheUse::Any,
         };
         Ok((ask, ()))

@@ -4,6 +4,7 @@ mod codec;
 mod config;
 mod infer;
 mod message;
+mod paced;
 mod service;
 mod status;
 mod tensors;
@@ -17,6 +18,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Service, http};
@@ -24,15 +26,25 @@ use tonic::server::NamedService;
 
 use crate::api::App;
 use crate::api::call;
-use crate::api::error::{ApiError, DEADLINE_EXCEEDED};
+use crate::api::error::{ApiError, DEADLINE_EXCEEDED, OVERLOADED};
 use message::grpc_inference_service_server::GrpcInferenceServiceServer;
+use paced::Paced;
 use service::Inference;
 
 /// So long after its deadline a request is given up that has not been told so itself: whoever ran it says more.
 const LATE: Duration = Duration::from_millis(200);
 
 /// Methods that are no single request: a stream goes on, and loading takes what it takes, as over REST.
-const LONG: [&str; 3] = ["/ModelStreamInfer", "/RepositoryModelLoad", "/RepositoryModelUnload"];
+const LONG: [&str; 3] = [STREAM, "/RepositoryModelLoad", "/RepositoryModelUnload"];
+
+/// The methods whose messages hold tensors.
+const INFER: &str = "/ModelInfer";
+const STREAM: &str = "/ModelStreamInfer";
+
+/// Bytes of a message of any other method. Arbitrary: it says a few words.
+const WORDS_BYTES: usize = 64 << 10;
+
+const SERVICE: &str = <GrpcInferenceServiceServer<Inference> as NamedService>::NAME;
 
 /// All services, as a router: of a connection that speaks HTTP/2.
 ///
@@ -42,11 +54,13 @@ pub(in crate::api) fn router(app: &App) -> anyhow::Result<Router> {
     let limit = usize::try_from(app.http.max_body_bytes).unwrap_or(usize::MAX);
     // Requests may be compressed. Answers never are: most clients say that they could read that, and few would want to wait
     // for it. The limit is also that of a message once it is inflated.
-    let inference = GrpcInferenceServiceServer::new(Inference(Arc::clone(app)))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Deflate)
-        .max_decoding_message_size(limit)
-        .max_encoding_message_size(usize::MAX);
+    let inference = |limit| {
+        GrpcInferenceServiceServer::new(Inference(Arc::clone(app)))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Deflate)
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(usize::MAX)
+    };
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report(Arc::clone(app), reporter));
     let reflection = |descriptors| {
@@ -54,11 +68,15 @@ pub(in crate::api) fn router(app: &App) -> anyhow::Result<Router> {
             .register_encoded_file_descriptor_set(descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let router = add(Router::new(), inference).layer(middleware::from_fn_with_state(Arc::clone(app), admit));
-    let router = add(router, health);
-    let router = add(router, reflection(message::DESCRIPTORS).build_v1()?);
-    let router = add(router, reflection(message::DESCRIPTORS).build_v1alpha()?);
-    Ok(router.fallback(unimplemented))
+    let mut tensors = add(Router::new(), inference(WORDS_BYTES));
+    for method in [INFER, STREAM] {
+        tensors = tensors.route_service(&format!("/{SERVICE}{method}"), inference(limit));
+    }
+    let inference = tensors.layer(middleware::from_fn_with_state(Arc::clone(app), admit));
+    let reflections = add(Router::new(), reflection(message::DESCRIPTORS).build_v1()?);
+    let reflections =
+        add(reflections, reflection(message::DESCRIPTORS).build_v1alpha()?).layer(middleware::from_fn_with_state(Arc::clone(app), ending));
+    Ok(add(inference.merge(reflections), health).fallback(unimplemented))
 }
 
 fn add<S>(router: Router, service: S) -> Router
@@ -70,17 +88,25 @@ where
 }
 
 /// A call's time begins before its message is read, and a `ModelInfer` has its place by then: as many as there are places
-/// are read at one time, and one that stalls is given up. Of a stream each message has place and time of its own, once it is
-/// there.
+/// are read at one time, and one that stalls is given up. A stream has its place among the streams; each of its messages
+/// has as long to come as a request has in all, and once it is there place and time of its own.
 async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let mut context = infer::context(request.headers());
-    let is_infer = request.uri().path().ends_with("/ModelInfer");
+    let is_infer = request.uri().path().ends_with(INFER);
     let id = Arc::clone(&context.request_id);
     let refused = |error: &ApiError| status::status(error, &id).into_http::<axum::body::Body>();
     let (deadline, place) = match (call::deadline(&app, &context, request.headers()), is_infer.then(|| call::place(&app)).transpose()) {
         (Ok(deadline), Ok(place)) => (deadline, place),
         (Err(error), _) | (_, Err(error)) => return refused(&error),
     };
+    if request.uri().path().ends_with(STREAM) {
+        let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
+            app.metrics.turned_away.inc();
+            let message = format!("{} streams are open, which is `http.max_in_flight`", app.http.max_in_flight);
+            return refused(&ApiError::new(OVERLOADED, message));
+        };
+        request = request.map(|body| axum::body::Body::new(Paced::new(body, app.http.request_timeout, place)));
+    }
     let is_long = LONG.iter().any(|method| request.uri().path().ends_with(method));
     context.has_place = place.is_some();
     request.extensions_mut().insert(context);
@@ -94,13 +120,19 @@ async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Resp
     }
 }
 
+/// Questions end when the host stops, and with them the answers: it waits for nobody who might ask more.
+async fn ending(State(app): State<App>, request: Request, next: Next) -> Response {
+    let stops = Box::pin(async move { app.life.stops().await });
+    next.run(request.map(|body| axum::body::Body::from_stream(body.into_data_stream().take_until(stops)))).await
+}
+
 /// As gRPC says that there is no such method.
 async fn unimplemented() -> (StatusCode, [(&'static str, &'static str); 2]) {
     (StatusCode::OK, [("grpc-status", "12"), ("content-type", "application/grpc")])
 }
 
 /// What the health service knows.
-const SERVICES: [&str; 2] = ["", <GrpcInferenceServiceServer<Inference> as NamedService>::NAME];
+const SERVICES: [&str; 2] = ["", SERVICE];
 
 /// Tells the health service what `/health/ready` tells.
 async fn report(app: App, mut reporter: tonic_health::server::HealthReporter) {

@@ -85,7 +85,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Result<Response<ModelConfigResponse>, Status> {
         let (caller, ModelConfigRequest { name, version }) = opened(request);
-        let slot = catalog::pick(&self.0, &caller.tenant, &name, named(&version)).map_err(|missing| caller.refuse(&missing.into()))?;
+        let slot = catalog::find(&self.0, &caller.tenant, &caller.context, &name, named(&version)).await.map_err(|error| caller.refuse(&error))?;
         Ok(Response::new(ModelConfigResponse { config: Some(Config::of(&slot).into()) }))
     }
 
@@ -94,10 +94,11 @@ impl GrpcInferenceService for Inference {
         let slots = match named(&name) {
             None => catalog::ready(&self.0, &caller.tenant, None),
             Some(name) => {
-                vec![catalog::pick(&self.0, &caller.tenant, name, named(&version)).map_err(|missing| caller.refuse(&missing.into()))?]
+                let found = catalog::find(&self.0, &caller.tenant, &caller.context, name, named(&version)).await;
+                vec![found.map_err(|error| caller.refuse(&error))?]
             }
         };
-        Ok(Response::new(ModelStatisticsResponse { model_stats: slots.iter().map(|slot| Stats::of(slot).into()).collect() }))
+        Ok(Response::new(ModelStatisticsResponse { model_stats: slots.iter().map(|slot| Stats::of(slot, named(&version)).into()).collect() }))
     }
 
     async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Result<Response<RepositoryIndexResponse>, Status> {

@@ -4,7 +4,7 @@ use tonic::{Code, Status};
 
 use crate::api::error::ApiError;
 
-/// The error with its message, under the code that stands for its status.
+/// The error with its message, under the code that stands for its status, and the request's id.
 pub(super) fn status(error: &ApiError, request_id: &str) -> Status {
     let code = match error.status() {
         400 | 415 | 422 => Code::InvalidArgument,
@@ -16,5 +16,9 @@ pub(super) fn status(error: &ApiError, request_id: &str) -> Status {
         500 | 502 => Code::Internal,
         _ => Code::Unknown,
     };
-    Status::new(code, error.told(request_id))
+    let mut status = Status::new(code, error.told_whole(request_id));
+    if let Ok(id) = request_id.parse() {
+        status.metadata_mut().insert("x-request-id", id);
+    }
+    status
 }

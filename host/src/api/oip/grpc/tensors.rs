@@ -1,5 +1,7 @@
 //! Tensors in gRPC's messages: as raw bytes, or as lists of numbers.
 
+use std::collections::HashMap;
+
 use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::tensor::{self, Datatype, Tensor};
 
@@ -39,7 +41,17 @@ pub(super) fn inputs(inputs: Vec<InferInputTensor>, raw: Vec<Vec<u8>>) -> Result
             (true, Some(_)) => {
                 return Err(invalid(format!("input `{name}` has `contents`, and there are `raw_input_contents` too: expected one of them")));
             }
-            (false, contents) => typed(&name, datatype, contents.unwrap_or_default())?,
+            (false, contents) => {
+                let data = typed(&name, datatype, contents.unwrap_or_default())?;
+                let expected = tensor::elements(&shape).filter(|elements| *elements > 0);
+                if let Some(elements) = expected.filter(|_| data.is_empty()) {
+                    let list = list(datatype);
+                    return Err(invalid(format!(
+                        "input `{name}` of shape {shape:?} takes {elements} elements, and `{list}`, the list for {datatype}, is empty"
+                    )));
+                }
+                data
+            }
         };
         tensors.push(Tensor { name, datatype, shape, data });
     }
@@ -79,13 +91,34 @@ pub(super) fn text(parameter: Option<&InferParameter>) -> Option<String> {
     }
 }
 
-/// A whole number of zero or more, whatever its type.
-pub(super) fn number(parameter: Option<&InferParameter>) -> Option<u64> {
-    match parameter?.parameter_choice.as_ref()? {
-        infer_parameter::ParameterChoice::Int64Param(number) => u64::try_from(*number).ok(),
-        infer_parameter::ParameterChoice::Uint64Param(number) => Some(*number),
-        infer_parameter::ParameterChoice::StringParam(text) => text.parse().ok(),
-        _ => None,
+/// A whole number of zero or more, whatever its type; none where there is none.
+///
+/// # Errors
+/// Names the parameter, where it is something else.
+pub(super) fn number(parameters: &HashMap<String, InferParameter>, name: &str) -> Result<Option<u64>, ApiError> {
+    let Some(choice) = parameters.get(name).and_then(|parameter| parameter.parameter_choice.as_ref()) else { return Ok(None) };
+    let (number, got) = match choice {
+        infer_parameter::ParameterChoice::Int64Param(number) => (u64::try_from(*number).ok(), number.to_string()),
+        infer_parameter::ParameterChoice::Uint64Param(number) => return Ok(Some(*number)),
+        infer_parameter::ParameterChoice::StringParam(text) => (text.parse().ok(), text.chars().take(40).collect()),
+        infer_parameter::ParameterChoice::BoolParam(value) => (None, value.to_string()),
+        infer_parameter::ParameterChoice::DoubleParam(value) => (None, value.to_string()),
+    };
+    number.map(Some).ok_or_else(|| invalid(format!("parameter `{name}`: expected a whole number of zero or more, got {got}")))
+}
+
+/// Where the elements of a type stand.
+fn list(datatype: Datatype) -> &'static str {
+    match datatype {
+        Datatype::Bool => "bool_contents",
+        Datatype::Uint8 | Datatype::Uint16 | Datatype::Uint32 => "uint_contents",
+        Datatype::Uint64 => "uint64_contents",
+        Datatype::Int8 | Datatype::Int16 | Datatype::Int32 => "int_contents",
+        Datatype::Int64 => "int64_contents",
+        Datatype::Fp32 => "fp32_contents",
+        Datatype::Fp64 => "fp64_contents",
+        Datatype::Bytes => "bytes_contents",
+        Datatype::Fp16 | Datatype::Bf16 => "raw_input_contents",
     }
 }
 
@@ -149,9 +182,25 @@ mod tests {
             (vec![input("INT32", None)], vec![vec![], vec![]], "all 1 inputs, and has those of 2"),
             (vec![input("FP16", None)], vec![], "send it in `raw_input_contents`"),
             (vec![input("float", None)], vec![], "expected a datatype of BOOL"),
+            (vec![input("INT64", ints())], vec![], "takes 1 elements, and `int64_contents`, the list for INT64, is empty"),
         ] {
             let error = inputs(made, raw).unwrap_err();
             assert!(error.told("r").contains(says), "{}", error.told("r"));
+        }
+        let number = |choice| number(&HashMap::from([("priority".to_owned(), InferParameter { parameter_choice: Some(choice) })]), "priority");
+        for (choice, expected) in [
+            (infer_parameter::ParameterChoice::Int64Param(2), Ok(Some(2))),
+            (infer_parameter::ParameterChoice::StringParam("3".to_owned()), Ok(Some(3))),
+            (infer_parameter::ParameterChoice::Int64Param(-1), Err("got -1")),
+            (infer_parameter::ParameterChoice::StringParam("abc".to_owned()), Err("got abc")),
+            (infer_parameter::ParameterChoice::BoolParam(true), Err("got true")),
+            (infer_parameter::ParameterChoice::DoubleParam(1.5), Err("got 1.5")),
+        ] {
+            match (number(choice), expected) {
+                (Ok(got), Ok(expected)) => assert_eq!(got, expected),
+                (Err(error), Err(expected)) => assert!(error.told("r").contains(expected), "{}", error.told("r")),
+                (got, expected) => panic!("{got:?}, expected {expected:?}"),
+            }
         }
         let (tensors, _) = inputs(vec![input("INT16", ints())], vec![]).unwrap();
         assert_eq!(tensors[0].data, 300i16.to_le_bytes());

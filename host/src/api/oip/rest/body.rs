@@ -13,6 +13,7 @@ use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::api::oip::ask;
 use crate::api::oip::face::{Face, FacePort};
 use crate::api::upload;
+use crate::aside::aside;
 use crate::predict::{Ask, CacheUse, Slot};
 use crate::tensor::{self, Tensor};
 use crate::tensor_json::{self, Request};
@@ -28,7 +29,7 @@ const WHAT: &str = "the body of a predict request";
 /// Names the input, what was expected and what came.
 pub(super) async fn read(slot: &Slot, headers: &HeaderMap, body: Body, limit: u64) -> Result<(Ask, Said), ApiError> {
     let mut incoming = match Encoding::of_request(headers)? {
-        None => Incoming { frames: upload::announced(WHAT, headers, body, limit).await?, now: Bytes::new(), left: limit, limit },
+        None => Incoming { frames: upload::announced(WHAT, headers, body, limit)?, now: Bytes::new(), left: limit, limit },
         Some(encoding) => {
             let compressed = upload::whole(WHAT, headers, body, limit).await?;
             // Milliseconds for large ones: not on a thread that others' requests share.
@@ -37,18 +38,11 @@ pub(super) async fn read(slot: &Slot, headers: &HeaderMap, body: Body, limit: u6
             Incoming { frames: Body::empty(), now: inflated.into(), left: limit, limit }
         }
     };
-    match request(slot, headers, &mut incoming).await {
-        Ok(read) => Ok(read),
-        Err(error) => {
-            // A client that still sends would see a broken connection in place of the error.
-            upload::linger(std::mem::take(&mut incoming.frames), limit).await;
-            Err(error)
-        }
-    }
+    request(slot, headers, &mut incoming).await
 }
 
 async fn request(slot: &Slot, headers: &HeaderMap, incoming: &mut Incoming) -> Result<(Ask, Said), ApiError> {
-    let request = match json_length(headers)? {
+    let request = match json_length(headers, incoming.limit)? {
         Some(0) => {
             let data = incoming.rest(headers).await?;
             raw(slot, data)?
@@ -58,8 +52,13 @@ async fn request(slot: &Slot, headers: &HeaderMap, incoming: &mut Incoming) -> R
                 Some(length) => incoming.take(length, "the JSON", JSON_LENGTH).await?,
                 None => incoming.rest(headers).await?,
             };
-            let text = String::from_utf8(text).map_err(|_| invalid("the JSON of the body is no UTF-8"))?;
-            let mut request = tensor_json::decode(&text).map_err(ApiError::from)?;
+            let text = String::from_utf8(text).map_err(|_| invalid(format!("the JSON of the body is no UTF-8{}", ends(length))))?;
+            let mut request = aside(text.len(), || tensor_json::decode(&text)).map_err(|mut malformed| {
+                if malformed.pointer.is_empty() {
+                    malformed.message.push_str(&ends(length));
+                }
+                ApiError::from(malformed)
+            })?;
             follow(incoming, &mut request).await?;
             incoming.end().await?;
             request
@@ -75,11 +74,24 @@ fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(INVALID_INPUT, message)
 }
 
-fn json_length(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
+/// Where the JSON ends, for who wonders why it is none.
+fn ends(length: Option<usize>) -> String {
+    match length {
+        Some(length) => format!("; it is the first {length} bytes of the body, as `Inference-Header-Content-Length` says"),
+        None => "; it is the whole body, since there is no `Inference-Header-Content-Length`".to_owned(),
+    }
+}
+
+fn json_length(headers: &HeaderMap, limit: u64) -> Result<Option<usize>, ApiError> {
     let Some(value) = headers.get(JSON_LENGTH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let length = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    length.map(Some).ok_or_else(|| invalid(format!("`Inference-Header-Content-Length` should be the number of bytes of the JSON, got `{text}`")))
+    let length: usize =
+        length.ok_or_else(|| invalid(format!("`Inference-Header-Content-Length` should be the number of bytes of the JSON, got `{text}`")))?;
+    if length as u64 > limit {
+        return Err(invalid(format!("`Inference-Header-Content-Length` says {length} bytes, and the whole body may have at most {limit}")));
+    }
+    Ok(Some(length))
 }
 
 /// Reads the tensors behind the JSON.
@@ -166,10 +178,7 @@ impl Incoming {
             let Ok(data) = frame.into_data() else { continue };
             self.left = match self.left.checked_sub(data.len() as u64) {
                 Some(left) => left,
-                None => {
-                    upload::linger(std::mem::take(&mut self.frames), self.limit).await;
-                    return Err(ApiError::too_large(WHAT, self.limit));
-                }
+                None => return Err(ApiError::too_large(WHAT, self.limit)),
             };
             self.now = data;
         }
@@ -179,9 +188,10 @@ impl Incoming {
     /// Exactly so many bytes.
     async fn take(&mut self, length: usize, what: &str, says: &str) -> Result<Vec<u8>, ApiError> {
         if length as u64 > self.left + self.now.len() as u64 {
-            return Err(ApiError::too_large(WHAT, self.limit));
+            return Err(ApiError::too_large(&format!("{WHAT}, of which {what} takes {length} by `{says}`,"), self.limit));
         }
-        let mut bytes = Vec::with_capacity(length);
+        // It may say what it likes.
+        let mut bytes = Vec::with_capacity(length.min(upload::TRUSTED_BYTES));
         while bytes.len() < length {
             if !self.more().await? {
                 return Err(invalid(format!("the body ends within {what}: `{says}` says {length} bytes, and {} came", bytes.len())));

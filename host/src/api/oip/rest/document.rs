@@ -7,7 +7,7 @@ const ROUTES: [(&str, &str, &str); 13] = [
     ("get", "/v2", "Name, version and extensions of the server"),
     ("get", "/v2/health/live", "Whether the process answers"),
     ("get", "/v2/health/ready", "Whether everything is loaded"),
-    ("get", "/v2/models", "Names of the models that are ready"),
+    ("get", "/v2/models", "Names of all models"),
     ("get", "/v2/models/stats", "Statistics of all models"),
     ("get", "/v2/models/{name}", "What a model takes and gives"),
     ("get", "/v2/models/{name}/ready", "Whether a model answers"),

@@ -73,7 +73,16 @@ impl Encoding {
         let most = limit.saturating_add(1);
         let read = match self {
             Self::Gzip => MultiGzDecoder::new(body).take(most).read_to_end(&mut bytes),
-            Self::Deflate => ZlibDecoder::new(body).take(most).read_to_end(&mut bytes),
+            Self::Deflate => {
+                let mut decoder = ZlibDecoder::new(body);
+                let read = (&mut decoder).take(most).read_to_end(&mut bytes);
+                match body.len() as u64 - decoder.total_in() {
+                    left if left > 0 && read.as_ref().is_ok_and(|read| *read as u64 <= limit) => {
+                        return Err(ApiError::new(INVALID_INPUT, format!("{left} bytes are left over behind the body's deflate data")));
+                    }
+                    _ => read,
+                }
+            }
         };
         match read {
             Ok(read) if read as u64 > limit => Err(ApiError::too_large("the body of a predict request, inflated,", limit)),
@@ -118,6 +127,8 @@ mod tests {
         assert_eq!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 6).unwrap(), b"oneone");
         assert!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 5).is_err());
         assert!(Encoding::Gzip.inflate(&[&member[..], b"rest"].concat(), 100).is_err());
+        let deflated = Encoding::Deflate.compress([&b"one"[..]].into_iter());
+        assert!(Encoding::Deflate.inflate(&[&deflated[..], b"rest"].concat(), 100).is_err());
     }
 
     #[test]

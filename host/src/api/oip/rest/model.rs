@@ -15,7 +15,7 @@ use crate::api::oip::catalog;
 use crate::api::oip::config::Config;
 use crate::api::oip::face::{Face, FacePort};
 use crate::api::oip::stats::{Duration, Stats};
-use crate::predict::{Missing, Slot};
+use crate::predict::Slot;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -38,13 +38,13 @@ pub(super) struct Which {
 }
 
 impl Which {
-    fn pick(&self, app: &App, caller: &Caller) -> Result<Arc<Slot>, Missing> {
-        catalog::pick(app, &caller.tenant, &self.name, self.version.as_deref())
+    async fn find(&self, app: &App, caller: &Caller, context: &Context) -> Result<Arc<Slot>, ApiError> {
+        catalog::find(app, &caller.tenant, context, &self.name, self.version.as_deref()).await
     }
 }
 
 async fn metadata(State(app): State<App>, caller: Caller, context: Context, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    let slot = catalog::find(&app, &caller.tenant, &context, &which.name, which.version.as_deref()).await?;
+    let slot = which.find(&app, &caller, &context).await?;
     let face = Face::of(&slot);
     let versions: Vec<String> = catalog::ready(&app, &caller.tenant, Some(&which.name)).iter().map(|slot| slot.version().to_string()).collect();
     Ok(Json(json!({
@@ -77,16 +77,17 @@ async fn ready(State(app): State<App>, caller: Caller, Captured(which): Captured
     Ok((status, Json(json!({ "name": which.name, "ready": ready }))).into_response())
 }
 
-async fn configuration(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(Config::of(&*which.pick(&app, &caller)?).document()))
+async fn configuration(State(app): State<App>, caller: Caller, context: Context, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(Config::of(&*which.find(&app, &caller, &context).await?).document()))
 }
 
-async fn stats(State(app): State<App>, caller: Caller, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "model_stats": [document(&Stats::of(&*which.pick(&app, &caller)?))] })))
+async fn stats(State(app): State<App>, caller: Caller, context: Context, Captured(which): Captured<Which>) -> Result<Json<Value>, ApiError> {
+    let stats = Stats::of(&*which.find(&app, &caller, &context).await?, which.version.as_deref());
+    Ok(Json(json!({ "model_stats": [document(&stats)] })))
 }
 
 async fn all_stats(State(app): State<App>, caller: Caller) -> Json<Value> {
-    let stats: Vec<Value> = catalog::ready(&app, &caller.tenant, None).iter().map(|slot| document(&Stats::of(slot))).collect();
+    let stats: Vec<Value> = catalog::ready(&app, &caller.tenant, None).iter().map(|slot| document(&Stats::of(slot, None))).collect();
     Json(json!({ "model_stats": stats }))
 }
 

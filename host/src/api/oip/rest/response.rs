@@ -15,6 +15,7 @@ use super::body::JSON_LENGTH;
 use super::infer::Said;
 use super::inflate::Encoding;
 use crate::api::error::{ApiError, INVALID_INPUT};
+use crate::aside::aside;
 use crate::predict::Slot;
 use crate::tensor::Tensor;
 use crate::tensor_json::{self, Answer};
@@ -32,7 +33,8 @@ pub(super) async fn response(slot: &Slot, said: &Said, outputs: Vec<Tensor>, hea
     };
     let follow: Vec<bool> = outputs.iter().map(binary).collect();
     let answer = Answer { model: slot.model(), version: slot.version(), id: said.id.as_deref(), outputs: &outputs, follow: &follow };
-    let json = tensor_json::encode(&answer).map_err(|error| ApiError::new(INVALID_INPUT, error.to_string()))?;
+    let bytes = outputs.iter().zip(&follow).filter(|(_, follows)| !**follows).map(|(output, _)| output.data.len()).sum();
+    let json = aside(bytes, || tensor_json::encode(&answer)).map_err(|error| ApiError::new(INVALID_INPUT, error.to_string()))?;
     let length = json.len();
     let mut pieces = VecDeque::with_capacity(1 + outputs.len());
     pieces.push_back(Bytes::from(json));

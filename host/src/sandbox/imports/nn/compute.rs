@@ -38,17 +38,19 @@ pub(super) fn taken(signature: &Signature, given: Vec<(String, Tensor)>) -> Resu
 }
 
 /// What a tensor of this type is to the model. One that the model lacks keeps the obvious type, and is refused for its name.
-fn datatype(port: Option<&Port>, name: &str, ty: TensorType) -> Result<Datatype, Error> {
+fn datatype(port: Option<&Port>, input: &str, ty: TensorType) -> Result<Datatype, Error> {
     let Some(port) = port else { return Ok(plain(ty)) };
-    let expected = match tensor_type(port.datatype) {
-        Some(expected) if expected == ty => return Ok(port.datatype),
-        Some(expected) => format!("{expected:?}"),
-        None => {
-            let message = format!("input `{name}` takes {}, for which wasi:nn has no type", port.datatype);
-            return Err(Error::new(ErrorCode::UnsupportedOperation, message));
+    match tensor_type(port.datatype) {
+        Some(expected) if expected == ty => Ok(port.datatype),
+        Some(expected) => {
+            let message = format!("input `{input}` takes {} (the model's {}), got {}", name(expected), port.datatype, name(ty));
+            Err(Error::new(ErrorCode::InvalidArgument, message))
         }
-    };
-    Err(Error::new(ErrorCode::InvalidArgument, format!("input `{name}` takes {expected} (the model's {}), got {ty:?}", port.datatype)))
+        None => {
+            let message = format!("input `{input}` takes {}, for which wasi:nn has no type", port.datatype);
+            Err(Error::new(ErrorCode::UnsupportedOperation, message))
+        }
+    }
 }
 
 /// What came out, as `wasi:nn` has it; without the outputs that it has no type for.
@@ -74,6 +76,7 @@ pub(super) fn ran(outputs: Vec<tensor::Tensor>) -> Result<Vec<(String, Tensor)>,
 pub(super) fn refused(error: &RunError) -> Error {
     let code = match error {
         RunError::Invalid { .. } => ErrorCode::InvalidArgument,
+        RunError::TooLarge { .. } => ErrorCode::TooLarge,
         RunError::Overloaded { .. } | RunError::OutOfMemory { .. } | RunError::Waited { .. } | RunError::Deadline | RunError::Stopped => {
             ErrorCode::Timeout
         }
@@ -98,6 +101,25 @@ fn plain(ty: TensorType) -> Datatype {
 #[must_use]
 pub fn carries(datatype: Datatype) -> bool {
     tensor_type(datatype).is_some()
+}
+
+/// Whether tensors of one type come out as another, for want of a type of their own.
+#[must_use]
+pub fn travels_as(own: Datatype, seen: Datatype) -> bool {
+    own != seen && tensor_type(own).is_some_and(|ty| plain(ty) == seen)
+}
+
+/// As `wit/` calls it.
+fn name(ty: TensorType) -> &'static str {
+    match ty {
+        TensorType::Fp16 => "FP16",
+        TensorType::Fp32 => "FP32",
+        TensorType::Fp64 => "FP64",
+        TensorType::Bf16 => "BF16",
+        TensorType::U8 => "U8",
+        TensorType::I32 => "I32",
+        TensorType::I64 => "I64",
+    }
 }
 
 /// The type under which it travels: its own, or the one of its width.
@@ -143,10 +165,7 @@ mod tests {
         let port = |datatype| Port { name: "x".to_owned(), datatype, shape: None, optional: false, symbols: Vec::new() };
         let refused = |datatype, ty| datatype_error(&port(datatype), ty);
         let error = refused(Datatype::Bool, TensorType::Fp32);
-        assert_eq!(
-            (error.code, error.data.as_str()),
-            (ErrorCode::InvalidArgument, "input `x` takes TensorType::U8 (the model's BOOL), got TensorType::Fp32")
-        );
+        assert_eq!((error.code, error.data.as_str()), (ErrorCode::InvalidArgument, "input `x` takes U8 (the model's BOOL), got FP32"));
         let error = refused(Datatype::Bytes, TensorType::U8);
         assert_eq!((error.code, error.data.as_str()), (ErrorCode::UnsupportedOperation, "input `x` takes BYTES, for which wasi:nn has no type"));
     }

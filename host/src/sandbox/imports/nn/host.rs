@@ -12,6 +12,28 @@ use crate::sandbox::store::Ctx;
 
 type Answer<T> = Result<std::result::Result<T, Resource<Error>>>;
 
+/// As `wit/` calls it.
+fn encoding_name(encoding: GraphEncoding) -> &'static str {
+    match encoding {
+        GraphEncoding::Openvino => "openvino",
+        GraphEncoding::Onnx => "onnx",
+        GraphEncoding::Tensorflow => "tensorflow",
+        GraphEncoding::Pytorch => "pytorch",
+        GraphEncoding::Tensorflowlite => "tensorflowlite",
+        GraphEncoding::Ggml => "ggml",
+        GraphEncoding::Autodetect => "autodetect",
+    }
+}
+
+/// As `wit/` calls it.
+fn target_name(target: ExecutionTarget) -> &'static str {
+    match target {
+        ExecutionTarget::Cpu => "cpu",
+        ExecutionTarget::Gpu => "gpu",
+        ExecutionTarget::Tpu => "tpu",
+    }
+}
+
 impl graph::Host for Ctx {
     async fn load(&mut self, mut builder: Vec<Vec<u8>>, encoding: GraphEncoding, target: ExecutionTarget) -> Answer<Resource<Graph>> {
         let nn = self.nn()?;
@@ -20,11 +42,16 @@ impl graph::Host for Ctx {
             return self.failed(Error::new(ErrorCode::Security, message));
         };
         if !matches!(encoding, GraphEncoding::Onnx | GraphEncoding::Autodetect) {
-            return self.failed(Error::new(ErrorCode::InvalidEncoding, format!("expected a graph in the encoding `onnx`, got {encoding:?}")));
+            return self.failed(Error::new(
+                ErrorCode::InvalidEncoding,
+                format!("expected a graph in the encoding `onnx`, got `{}`", encoding_name(encoding)),
+            ));
         }
         if !matches!(target, ExecutionTarget::Cpu) {
-            let message =
-                format!("a graph from bytes runs on the target `cpu`, not on {target:?}: grant one by its name, whose manifest has a device");
+            let message = format!(
+                "a graph from bytes runs on the target `cpu`, not on `{}`: grant one by its name, whose manifest has a device",
+                target_name(target)
+            );
             return self.failed(Error::new(ErrorCode::UnsupportedOperation, message));
         }
         let (Some(model), true) = (builder.pop(), builder.is_empty()) else {

@@ -16,7 +16,7 @@ use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, ResourceTabl
 use wasmtime::{Result, StoreContextMut};
 
 use crate::runner::{Load, RunTimes, Runner, Terms};
-pub use compute::carries;
+pub use compute::{carries, travels_as};
 
 pub(in crate::sandbox) use crate::sandbox::bindings::predictor::wasi::nn::errors::ErrorCode;
 use crate::sandbox::bindings::predictor::wasi::nn::{errors, graph, inference, tensor};

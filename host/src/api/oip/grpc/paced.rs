@@ -1,0 +1,129 @@
+//! The messages of a stream must keep coming once they have begun: one that stalls would hold its memory for ever. Between
+//! two messages a stream may be silent for as long as it likes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+
+/// Bytes before each message: a flag, and its length.
+const PREFIX: usize = 5;
+
+/// The body of a stream, with its place among the open ones.
+pub(super) struct Paced {
+    body: Body,
+    framing: Framing,
+    limit: Duration,
+    /// While a message is not whole.
+    until: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Paced {
+    /// Each message has so long to come.
+    pub(super) fn new(body: Body, limit: Duration, place: OwnedSemaphorePermit) -> Self {
+        Self { body, framing: Framing::default(), limit, until: None, _place: place }
+    }
+}
+
+impl http_body::Body for Paced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            if let Some(data) = data
+                && this.framing.feed(data)
+            {
+                // A message ended here; another that began here has its own time.
+                this.until = None;
+            }
+            if this.framing.is_within() && this.until.is_none() {
+                this.until = Some(Box::pin(sleep(this.limit)));
+            }
+            return Poll::Ready(frame);
+        }
+        let Some(until) = &mut this.until else { return Poll::Pending };
+        ready!(until.as_mut().poll(context));
+        Poll::Ready(Some(Err(axum::Error::new("a message was not there in whole in time"))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Where in a message a stream is.
+#[derive(Default)]
+struct Framing {
+    prefix: [u8; PREFIX],
+    /// Bytes of the prefix that are there.
+    have: usize,
+    /// Bytes of the message that are not.
+    left: usize,
+}
+
+impl Framing {
+    /// Reads on; whether a message ended.
+    fn feed(&mut self, mut data: &[u8]) -> bool {
+        let mut ended = false;
+        while !data.is_empty() {
+            if self.left == 0 {
+                let piece = data.len().min(PREFIX - self.have);
+                self.prefix[self.have..self.have + piece].copy_from_slice(&data[..piece]);
+                self.have += piece;
+                data = &data[piece..];
+                if self.have < PREFIX {
+                    break;
+                }
+                let [_, length @ ..] = self.prefix;
+                self.left = u32::from_be_bytes(length) as usize;
+            } else {
+                let piece = data.len().min(self.left);
+                self.left -= piece;
+                data = &data[piece..];
+            }
+            if self.left == 0 {
+                self.have = 0;
+                ended = true;
+            }
+        }
+        ended
+    }
+
+    fn is_within(&self) -> bool {
+        self.have > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_however_they_are_cut() {
+        // Of three bytes, of none, and the beginning of one of 256.
+        let stream = [&[0, 0, 0, 0, 3, 1, 2, 3][..], &[0, 0, 0, 0, 0], &[0, 0, 0, 1, 0, 9]].concat();
+        for size in 1..=stream.len() {
+            let mut framing = Framing::default();
+            let ended = stream.chunks(size).filter(|piece| framing.feed(piece)).count();
+            assert!((1..=2).contains(&ended), "{size}");
+            assert!(framing.is_within() && framing.left == 255, "{size}");
+        }
+        let mut framing = Framing::default();
+        assert!(!framing.feed(&[0, 0]) && framing.is_within());
+        assert!(!framing.feed(&[0, 0, 1]) && framing.is_within());
+        assert!(framing.feed(&[7]) && !framing.is_within());
+    }
+}
