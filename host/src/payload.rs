@@ -19,6 +19,16 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len(),
+            Self::Tensors(tensors) => tensors.iter().map(|tensor| tensor.data.len() + tensor.name.len() + 8 * tensor.shape.len()).sum(),
+            Self::Blob { content_type, data } => content_type.len() + data.len(),
+        }
+    }
+
     /// What it is, for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {

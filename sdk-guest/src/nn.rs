@@ -145,7 +145,8 @@ mod host {
     fn failed(graph: &str, error: &errors::Error) -> Failed {
         let message = format!("graph `{graph}`: {}", error.data());
         match error.code() {
-            ErrorCode::InvalidArgument => Failed::Input(message),
+            // The latter is what the runtime says of inputs that have the right names, types and shapes.
+            ErrorCode::InvalidArgument | ErrorCode::RuntimeError => Failed::Input(message),
             ErrorCode::Timeout => Error::unavailable(message).into(),
             _ => Error::internal(message).into(),
         }

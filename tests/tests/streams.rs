@@ -189,3 +189,17 @@ async fn an_answer_that_nobody_takes_is_held_no_longer_than_a_request_may_last()
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut taken)).await.expect("an end");
     assert!(taken.len() < elements * 4, "{} bytes", taken.len());
 }
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_in_time_and_told_so_at_once() {
+    let host = TestHost::start().await;
+    host.plain(&["identity_f32"]).await;
+    let mut stream = TcpStream::connect(host.address()).await.unwrap();
+    let head = "POST /v1/models/identity_f32/predict HTTP/1.1\r\nhost: a\r\nx-bulkhead-timeout-ms: 300\r\ncontent-length: 1000000\r\n\r\n{";
+    let began = Instant::now();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("an answer").expect("in whole");
+    assert_eq!(&answer, b"HTTP/1.1 504");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

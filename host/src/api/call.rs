@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bulkhead_registry::{ModelRef, TenantId};
 use tokio::sync::SemaphorePermit;
 
+use super::App;
 use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLOADED};
 use super::extract::{Context, FromPath as _, RawVersion};
-use super::{App, to_its_end};
 use crate::clock::Deadline;
 use crate::loader::LoaderError;
 use crate::predict::{self, Ask, CacheEvent, CacheUse, Missing, Reply, Slot, Variant};
@@ -98,11 +98,8 @@ pub(super) async fn pick(app: &App, Target { tenant, model: name, version }: Tar
     match app.loader.slots().pick(tenant.as_str(), name, version) {
         Err(Missing::Unloaded(name, version)) => {
             let model = ModelRef::from_path(RawVersion::new(&name, &version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
-            let (loader, tenant_id) = (app.loader.clone(), tenant.clone());
-            // Whatever becomes of who asked: given up halfway, it would have to be loaded from the beginning for the next one.
-            let woken = to_its_end(async move { Ok(loader.wake(&tenant_id, &model).await) });
             // Boxed, as in all that few requests do: each would carry its state around else.
-            match Box::pin(woken).await? {
+            match Box::pin(app.loader.wake(tenant, &model)).await {
                 Err(error @ LoaderError::NotFound(_)) => return Err(error.into()),
                 Err(error) => return Err(ApiError::new(NOT_READY, format!("version `{version}` of model `{name}` could not be loaded: {error}"))),
                 Ok(()) => {}

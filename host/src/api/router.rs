@@ -76,7 +76,7 @@ where
     let mut response = router.call(request).await?;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         if let Some(unread) = unread {
-            unread.linger().await;
+            unread.linger();
         }
         let body = if is_v2 { error.plain_body(&request_id) } else { error.body(&request_id) };
         *response.body_mut() = Body::from(body);

@@ -35,13 +35,15 @@ impl Unread {
         Some(Self(left))
     }
 
-    /// Reads on, and throws away, what nobody has read.
-    pub(super) async fn linger(self) {
+    /// Reads on, and throws away, what nobody has read; meanwhile the answer leaves.
+    pub(super) fn linger(self) {
         let Some(body) = self.0.lock().take() else { return };
-        let mut stream = body.into_data_stream();
-        let discard = async { while let Some(Ok(_)) = stream.next().await {} };
-        // Whether it ends or time does: the answer is the same.
-        let _ = tokio::time::timeout(LINGER, discard).await;
+        tokio::spawn(async move {
+            let mut stream = body.into_data_stream();
+            let discard = async { while let Some(Ok(_)) = stream.next().await {} };
+            // Whether it ends or time does: the answer is the same.
+            let _ = tokio::time::timeout(LINGER, discard).await;
+        });
     }
 }
 

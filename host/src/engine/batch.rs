@@ -3,6 +3,7 @@
 //! What is dropped here never costs a run: requests whose caller has gone, and those whose time is up. Requests are looked
 //! at only until a batch is full; what is dead behind it is found when its turn comes.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// What the decision needs of a waiting request.
@@ -12,6 +13,8 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     /// When it must be answered.
     pub(super) deadline: Instant,
+    /// When it is refused unless it runs: at its deadline, or sooner where its time in the queue is bounded.
+    pub(super) refused: Instant,
     /// Its caller no longer waits.
     pub(super) cancelled: bool,
     /// Rows that it adds to a batch.
@@ -32,7 +35,7 @@ pub(super) struct Limits {
     pub(super) max_delay: Duration,
 }
 
-/// What to do now. Kept from one decision to the next, so that it allocates nothing.
+/// What to do now. Kept from one decision to the next, so that it allocates nothing while one class of requests waits.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Places of requests to run together, in the order in which they came.
@@ -48,7 +51,7 @@ pub(super) struct Plan {
 impl Waiting {
     /// Until when it may wait for company: who has little time spends no more than half of it on that.
     fn until(&self, limits: &Limits) -> Instant {
-        self.since + limits.max_delay.min(self.deadline.saturating_duration_since(self.since) / 2)
+        self.since + limits.max_delay.min(self.deadline.min(self.refused).saturating_duration_since(self.since) / 2)
     }
 }
 
@@ -99,11 +102,18 @@ impl Plan {
     /// The first batch of another class that is complete or has had its time of waiting, if there is one.
     fn other(&mut self, waiting: impl IntoIterator<Item = Waiting>, head: Option<u64>, limits: &Limits, now: Instant) {
         let mut batches: Vec<(Forming, Vec<usize>)> = Vec::new();
+        let mut places: HashMap<u64, usize> = HashMap::new();
         for (at, entry) in waiting.into_iter().enumerate() {
             if entry.class == head || entry.cancelled || entry.deadline <= now {
                 continue;
             }
-            let place = batches.iter().position(|(batch, _)| batch.class == entry.class && entry.class.is_some()).unwrap_or_else(|| {
+            let Some(class) = entry.class else {
+                // Merges with nobody, and waits for nobody.
+                self.run.push(at);
+                self.wait_until = None;
+                return;
+            };
+            let place = *places.entry(class).or_insert_with(|| {
                 batches.push((Forming::of(entry, limits), Vec::new()));
                 batches.len() - 1
             });
@@ -190,7 +200,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn at(start: Instant, since_ms: u32, deadline_ms: u32, rows: usize, class: u64) -> Waiting {
-        Waiting { since: start + MS * since_ms, deadline: start + MS * deadline_ms, cancelled: false, rows, class: Some(class) }
+        let deadline = start + MS * deadline_ms;
+        Waiting { since: start + MS * since_ms, deadline, refused: deadline, cancelled: false, rows, class: Some(class) }
     }
 
     #[test]
@@ -236,6 +247,7 @@ mod tests {
             ("who has less time ends the waiting", vec![old, at(start, 1, 13, 1, 7)], 4, &[], 20, plan(&[], &[], &[], Some(7))),
             ("of another class, too", vec![old, at(start, 1, 13, 1, 8)], 4, &[], 20, plan(&[], &[], &[], Some(7))),
             ("and goes first", vec![old, same, at(start, 1, 9, 1, 8)], 4, &[], 20, plan(&[2], &[], &[], None)),
+            ("nor beyond half of its time in the queue", vec![Waiting { refused: start + MS * 12, ..old }], 4, &[], 50, plan(&[], &[], &[], Some(6))),
             ("who finds no room ends it", vec![old, wide], 4, &[], 20, plan(&[0], &[], &[], None)),
             ("an older one of a lower priority has waited for both", vec![same, old], 4, &[], 5, plan(&[0, 1], &[], &[], None)),
         ] {

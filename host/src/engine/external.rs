@@ -117,7 +117,8 @@ pub(super) fn check_file(file: &Path) -> Result<u64, BackendError> {
     }
     #[expect(unsafe_code, reason = "a file that is mapped must not change")]
     // SAFETY: artifacts are written once, under another name, and never changed; whoever runs `bulkhead tune` or `plugin run`
-    // on a file and cuts it short meanwhile ends that command.
+    // on a file and cuts it short meanwhile ends that command. A disk that fails under a mapping ends the process, as it does under
+    // the mapped components.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
     check(&bytes).map(|()| length)
 }
@@ -129,7 +130,7 @@ impl Walk {
             return Err(Stop::Malformed("they define functions, which a model that is brought along may not: inline them before"));
         }
         if self.messages > self.most {
-            return Err(Stop::Malformed("they hold more parts than a model has"));
+            return Err(Stop::Malformed("they hold more nodes, attributes and tensors than are taken (20 000 of a model that is brought along)"));
         }
         let mut name: &[u8] = &[];
         let mut elsewhere = false;

@@ -162,14 +162,13 @@ impl Model {
             preferred: batching.preferred_batch_size.iter().map(|size| *size as usize).collect(),
             max_delay: if layout.is_some() { Duration::from_micros(batching.max_queue_delay_microseconds) } else { Duration::ZERO },
         };
-        let layout_waits = layout.is_some();
+        let waits = !limits.max_delay.is_zero();
         let terms = QueueTerms::new(&batching);
         let queue = Queue::new(limits, terms.levels, batching.max_queue_size as usize, metrics.queue_depth.clone());
         let sessions = backends.into_iter().map(Mutex::new).collect();
         let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, metrics, counter: Counter::default() });
         // While a graphics card works its caller waits: not on a thread of others.
         // Nor can who runs at once wait for the company that the manifest wants it to have.
-        let waits = layout_waits && batching.max_queue_delay_microseconds > 0;
         let never_inline = on_gpu || batching.preserve_ordering || waits || !is_tried;
         let inline = learned.run.is_some_and(|run| run < INLINE_BELOW) && !never_inline;
         let model = Self {
@@ -333,6 +332,7 @@ impl Model {
             level: self.terms.level(terms.priority),
             since,
             deadline: terms.deadline,
+            refused_from: refused_from.map(|timeout| since + timeout),
             delayed_from,
             reply: Reply::new(sender, self.order.as_ref()),
             _held: held,

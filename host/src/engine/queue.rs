@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) level: usize,
     pub(super) since: Instant,
     pub(super) deadline: Deadline,
+    /// It is refused then, where there is such a moment.
+    pub(super) refused_from: Option<Instant>,
     /// From then on it stands behind all others of its level, where there is such a moment.
     pub(super) delayed_from: Option<Instant>,
     pub(super) reply: Reply,
@@ -35,7 +37,15 @@ pub(super) struct Entry {
 
 impl Entry {
     fn waiting(&self) -> Waiting {
-        Waiting { since: self.since, deadline: self.deadline.moment(), cancelled: self.reply.is_closed(), rows: self.rows, class: self.class }
+        let deadline = self.deadline.moment();
+        Waiting {
+            since: self.since,
+            deadline,
+            refused: self.refused_from.unwrap_or(deadline),
+            cancelled: self.reply.is_closed(),
+            rows: self.rows,
+            class: self.class,
+        }
     }
 }
 
@@ -238,6 +248,7 @@ mod tests {
             level,
             since: clock::now(),
             deadline: Deadline::after(Duration::from_secs(60)),
+            refused_from: None,
             delayed_from: None,
             reply: Reply::new(sender, None),
             _held: Budget::new(1).hold(0).unwrap(),

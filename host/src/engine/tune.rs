@@ -127,7 +127,8 @@ impl Engine {
                 rows *= 2;
             }
         }
-        choose(&measured, wish.latency, why_not)
+        let inline = wish.cuda.is_none() && !wish.batching.preserve_ordering && wish.batching.max_queue_delay_microseconds == 0;
+        choose(&measured, wish.latency, why_not, inline)
     }
 
     fn sessions(&self, artifact: &Path, wish: &Wish, sizing: Sizing) -> Result<Vec<OnnxSession>, BackendError> {
@@ -189,7 +190,7 @@ fn runs(session: &mut OnnxSession, batch: &[Tensor], began: Instant) -> Result<V
     Ok(runs)
 }
 
-fn choose(measured: &[Measured], latency: Duration, why_not: Option<String>) -> Result<Tuned, BackendError> {
+fn choose(measured: &[Measured], latency: Duration, why_not: Option<String>, inline: bool) -> Result<Tuned, BackendError> {
     let best_of = |fits: &dyn Fn(&Measured) -> bool| {
         measured.iter().filter(|one| fits(one)).max_by(|a, b| a.rows_per_second.total_cmp(&b.rows_per_second)).copied()
     };
@@ -204,7 +205,7 @@ fn choose(measured: &[Measured], latency: Duration, why_not: Option<String>) -> 
     let most = best_of(&|one| one.latency() <= latency).unwrap_or(unbatched);
     let enough = |one: &&Measured| one.latency() <= latency && one.rows_per_second >= ABOUT_AS_MUCH * most.rows_per_second;
     let best = measured.iter().filter(enough).min_by_key(|one| (one.rows, one.instances)).copied().unwrap_or(most);
-    let pays = best.rows_per_second >= WORTHWHILE * unbatched.rows_per_second && saves(&unbatched, &best);
+    let pays = best.rows_per_second >= WORTHWHILE * unbatched.rows_per_second && (!inline || saves(&unbatched, &best));
     Ok(Tuned { best: if pays { best } else { unbatched }, unbatched, why_not })
 }
 
@@ -226,14 +227,14 @@ mod tests {
     fn batches_are_chosen_where_they_pay() {
         let ms = Duration::from_millis;
         let dense = [at(1, 1, 8, 125.0), at(1, 16, 20, 800.0), at(1, 32, 35, 910.0), at(1, 64, 68, 930.0), at(2, 1, 15, 133.0)];
-        let tuned = choose(&dense, ms(100), None).unwrap();
+        let tuned = choose(&dense, ms(100), None, true).unwrap();
         assert_eq!((tuned.best.rows, tuned.unbatched.instances), (32, 2), "64 rows take too long, and gain little");
         assert!(tuned.gain() > 6.0);
-        assert_eq!(choose(&dense, ms(50), None).unwrap().best.rows, 16);
+        assert_eq!(choose(&dense, ms(50), None, true).unwrap().best.rows, 16);
         let convolutions = [at(1, 1, 10, 100.0), at(1, 8, 85, 94.0), at(2, 1, 19, 105.0), at(2, 8, 150, 106.0)];
-        let tuned = choose(&convolutions, ms(1000), None).unwrap();
+        let tuned = choose(&convolutions, ms(1000), None, true).unwrap();
         assert_eq!((tuned.best.rows, tuned.best.instances), (1, 2));
-        let refused = choose(&convolutions, ms(15), None).unwrap_err().to_string();
+        let refused = choose(&convolutions, ms(15), None, true).unwrap_err().to_string();
         assert!(refused.contains("no setting keeps to 15 ms: the shortest run takes 10.0 ms"), "{refused}");
     }
 

@@ -42,7 +42,12 @@ pub(super) fn check(who: &str, verb: &str, tensor: &TensorSignature, model_verb:
 pub(super) fn stands_for((name, graph): (&str, &Signature), (other, original): (&str, &Signature)) -> Result<(), LoaderError> {
     for (verb, ports, originals) in [("takes", &graph.inputs, &original.inputs), ("gives", &graph.outputs, &original.outputs)] {
         let seen = |port: &&Port| carries(port.datatype);
-        let same = |a: &Port, b: &Port| a.name == b.name && b.shape.as_ref().is_none_or(|shape| a.is_compatible(b.datatype, shape));
+        // What is open in one input must be so in the other; an output is seen when it comes.
+        let shape = |a: &Port, b: &Port| match (&a.shape, &b.shape) {
+            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || *a < 0 || (verb == "gives" && *b < 0)),
+            _ => true,
+        };
+        let same = |a: &Port, b: &Port| a.name == b.name && a.datatype == b.datatype && shape(a, b);
         let lacks = originals.iter().filter(seen).find(|original| !ports.iter().any(|port| same(port, original)));
         // An output more is no harm, nor is an input that may be left out.
         let more = ports.iter().find(|port| verb == "takes" && !port.optional && !originals.iter().any(|original| original.name == port.name));

@@ -157,13 +157,20 @@ impl Loader {
         }
     }
 
-    /// Loads an archived version because somebody asks for it by its number.
+    /// Loads an archived version because somebody asks for it by its number. Once that has begun it goes on though nobody may
+    /// wait for it any more: the next who asks would have to begin anew.
     ///
     /// # Errors
     /// See [`LoaderError`].
     pub async fn wake(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
-        let _turn = self.turn(tenant, model.name.as_str()).await;
-        self.load_if_needed(tenant, model).await
+        let turn = self.turn(tenant, model.name.as_str()).await;
+        let (loader, tenant, model) = (self.clone(), tenant.clone(), model.clone());
+        let load = async move {
+            let loaded = loader.load_if_needed(&tenant, &model).await;
+            drop(turn);
+            loaded
+        };
+        tokio::spawn(load).await.map_err(|error| LoaderError::Host(error.to_string()))?
     }
 
     /// Takes all versions of a model out of memory, once their requests are answered; true where there are any. They stay

@@ -26,9 +26,9 @@ pub(super) struct Keep {
     of: Option<(Key, u64)>,
 }
 
-/// Who was to make an answer could not: it was told why itself.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NotMade;
+/// Why who was to make an answer could not.
+#[derive(Debug, Clone)]
+pub(super) struct NotMade(PredictError);
 
 /// Where answers are kept: in this process, or, later, in one store for several hosts.
 #[async_trait]
@@ -107,8 +107,9 @@ struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
-        // The length comes first, by a method of its own; then the whole key.
-        self.0 = bytes.first_chunk().map_or(0, |part| u64::from_le_bytes(*part));
+        let part = bytes.first_chunk().map_or(0, |part| u64::from_le_bytes(*part));
+        // The cache also hashes keys together with other things.
+        self.0 = self.0.rotate_left(23) ^ part;
     }
 
     fn write_usize(&mut self, _: usize) {}
@@ -140,15 +141,7 @@ impl LocalCache {
 }
 
 fn weight(answer: &Kept) -> u32 {
-    u32::try_from(ENTRY_BYTES + bytes_of(&answer.payload)).unwrap_or(u32::MAX)
-}
-
-fn bytes_of(payload: &Payload) -> usize {
-    match payload {
-        Payload::Json(text) => text.len(),
-        Payload::Tensors(tensors) => tensors.iter().map(|tensor| tensor.data.len() + tensor.name.len() + 8 * tensor.shape.len()).sum(),
-        Payload::Blob { content_type, data } => content_type.len() + data.len(),
-    }
+    u32::try_from(ENTRY_BYTES + answer.payload.bytes()).unwrap_or(u32::MAX)
 }
 
 #[async_trait]
@@ -158,7 +151,7 @@ impl AnswerCache for LocalCache {
     }
 
     async fn get_or_make(&self, key: Key, make: BoxFuture<'_, Result<Kept, NotMade>>) -> Result<Kept, NotMade> {
-        let entry = self.answers.entry(key).or_try_insert_with(make).await.map_err(|_| NotMade)?;
+        let entry = self.answers.entry(key).or_try_insert_with(make).await.map_err(|error| NotMade::clone(&error))?;
         if entry.is_fresh() {
             self.settle(&key, entry.value()).await;
         }
@@ -188,28 +181,26 @@ where
         }
         return Ok((kept, CacheEvent::Bypass));
     }
-    let make = Mutex::new(Some(make));
-    // What this request's own attempt came to, once there was one.
-    let own: Mutex<Option<Result<(), PredictError>>> = Mutex::default();
+    let mut make = Some(make);
     loop {
+        // Taken by the attempt once it is this request that makes the answer.
+        let own = Mutex::new(make.take());
         let attempt = Box::pin(async {
-            let Some(make) = make.lock().take() else { return Err(NotMade) };
-            let (outcome, kept) = match make().await {
-                Ok(payload) => (Ok(()), Ok(Keep::new(payload, None))),
-                Err(error) => (Err(error), Err(NotMade)),
-            };
-            *own.lock() = Some(outcome);
-            kept
+            let make = own.lock().take();
+            let lost = || RunError::Failed("its answer was lost on the way".to_owned()).into();
+            match make {
+                Some(make) => make().await.map(|payload| Keep::new(payload, None)).map_err(NotMade),
+                None => Err(NotMade(lost())),
+            }
         });
         let got = cache.get_or_make(key, attempt).await;
-        match (got, own.lock().take()) {
-            (Ok(kept), None) => return Ok((kept, CacheEvent::Hit)),
-            (Ok(kept), Some(_)) => return Ok((kept, CacheEvent::Miss)),
-            (Err(NotMade), Some(Err(error))) => return Err(error),
-            // Somebody else's error is not this request's: its time, say, was up sooner. The next one tries, and the others
-            // wait for that.
-            (Err(NotMade), _) if make.lock().is_some() => {}
-            (Err(NotMade), _) => return Err(PredictError::Run(RunError::Failed("its answer was lost on the way".to_owned()))),
+        make = own.into_inner();
+        match (got, &make) {
+            (Ok(kept), Some(_)) => return Ok((kept, CacheEvent::Hit)),
+            (Ok(kept), None) => return Ok((kept, CacheEvent::Miss)),
+            // Somebody else had no time, say: the next one tries, and the others wait for that.
+            (Err(NotMade(error)), Some(_)) if error.is_of_the_moment() => {}
+            (Err(NotMade(error)), _) => return Err(error),
         }
     }
 }
@@ -236,5 +227,23 @@ impl Keep {
     /// The answer itself, copied only where it is kept.
     pub(super) fn taken(kept: Kept) -> Payload {
         Arc::try_unwrap(kept).map_or_else(|kept| kept.payload.clone(), |keep| keep.payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::TypeId;
+    use std::hash::BuildHasher as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_keep_apart_whatever_they_are_hashed_with() {
+        let hashers = BuildHasherDefault::<KeyHasher>::default();
+        let keys: Vec<Key> = (0..100u8).map(|at| [at; 32]).collect();
+        let mut hashes: Vec<u64> = keys.iter().flat_map(|key| [hashers.hash_one(key), hashers.hash_one((key, TypeId::of::<Keep>()))]).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 200);
     }
 }

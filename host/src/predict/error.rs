@@ -5,7 +5,7 @@ use crate::sandbox::SandboxError;
 use crate::tensor_json::Malformed;
 
 /// Why a predict request has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum PredictError {
     /// A plugin gave none.
     #[error("plugin `{plugin}`: {source}")]
@@ -52,6 +52,18 @@ fn listed(names: &[String]) -> String {
 impl PredictError {
     pub(super) fn plugin(plugin: &str, source: SandboxError) -> Self {
         Self::Plugin { plugin: plugin.to_owned(), source }
+    }
+
+    /// Whether another request of the same content may fare better: this one had no time, no place, or met a fault of the moment.
+    pub(super) fn is_of_the_moment(&self) -> bool {
+        match self {
+            Self::Plugin { source, .. } => matches!(source, SandboxError::Unavailable(_) | SandboxError::Deadline(_) | SandboxError::Busy),
+            Self::Run(error) => matches!(
+                error,
+                RunError::Overloaded { .. } | RunError::OutOfMemory { .. } | RunError::Waited { .. } | RunError::Deadline | RunError::Stopped
+            ),
+            _ => false,
+        }
     }
 
     /// The error's code: in answers and metrics.

@@ -3,7 +3,6 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Slot;
-use crate::aside::aside;
 use crate::payload::Payload;
 use crate::tensor::Tensor;
 use crate::tensor_json;
@@ -30,9 +29,9 @@ pub(super) fn key(slot: &Slot, headers: &[(String, String)], payload: &Payload, 
     match payload {
         Payload::Json(text) => {
             hasher.update(b"\0json");
-            match aside(text.len(), || tensor_json::canonical(text)) {
+            match tensor_json::canonical(text) {
                 Some(text) => part(&mut hasher, text.as_bytes()),
-                // What is no JSON, or has a key twice, is only ever like itself.
+                // What is no JSON, is long, or has a key twice, is only ever like itself.
                 None => {
                     hasher.update(b"\0as it is");
                     part(&mut hasher, text.as_bytes());

@@ -121,7 +121,7 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
     // Who asks the same again and again mostly does so to the letter: then the text need not even be read.
     let exact = match (&ask.payload, slot.cache()) {
         (Payload::Json(text), Some(cache)) if is_plain && ask.cache == CacheUse::Any => {
-            let key = key::exact(slot, &request.headers, text);
+            let key = aside(text.len(), || key::exact(slot, &request.headers, text));
             if let Some(kept) = cache.get(&key).await
                 && kept.stands(cache).await
             {
@@ -138,7 +138,7 @@ async fn answer(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, P
         let payload = made(slot, request, ask, &mut timings).await?;
         return Ok(Reply { payload, id, timings, cache: None });
     };
-    let key = key::key(slot, &request.headers, &ask.payload, &ask.outputs);
+    let key = aside(ask.payload.bytes(), || key::key(slot, &request.headers, &ask.payload, &ask.outputs));
     if ask.cache == CacheUse::Any
         && let Some(kept) = cache.get(&key).await
     {

@@ -235,7 +235,7 @@ pub enum Missing {
     #[error("model `{0}` was unloaded: load it again by POST /v2/repository/models/{0}/load")]
     Stopped(String),
     /// Has to be loaded first.
-    #[error("version `{1}` of model `{0}` is not in memory; try again in a moment")]
+    #[error("version `{1}` of model `{0}` is archived, and loaded once it is asked")]
     Unloaded(String, String),
 }
 

@@ -87,7 +87,7 @@ impl AddAssign for RunTimes {
 }
 
 /// Why a run gave nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum RunError {
     /// The inputs are not what the model takes; the caller's fault.
     #[error("{message}")]

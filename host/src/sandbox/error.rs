@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Why a sandbox gave no answer. Each variant is another status, log field and metric label.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SandboxError {
     /// The component says that the caller's input is wrong.
     #[error("{message}")]

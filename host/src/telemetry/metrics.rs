@@ -85,7 +85,7 @@ impl Metrics {
         )?;
         let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
         let turned_away =
-            IntCounter::new("requests_turned_away_total", "Predict requests beyond `http.max_in_flight`, refused before anything was read")?;
+            IntCounter::new("requests_turned_away_total", "Requests and streams beyond `http.max_in_flight`, refused before anything was read")?;
         let all: [Box<dyn Collector>; 11] = [
             Box::new(turned_away.clone()),
             Box::new(model_bytes.clone()),

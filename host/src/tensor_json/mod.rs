@@ -45,7 +45,7 @@ pub struct Wanted {
 }
 
 /// Why a body is no infer request.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct Malformed {
     /// JSON pointer to what is wrong; empty for the body as a whole.

@@ -242,7 +242,7 @@ impl<'a> Reader<'a> {
 pub(super) fn is_written_as_json(number: &[u8]) -> bool {
     let is_digit = |at: usize| number.get(at).is_some_and(u8::is_ascii_digit);
     let point = number.iter().position(|byte| *byte == b'.');
-    !(number.first() == Some(&b'0') && is_digit(1)) && number.last().is_some_and(u8::is_ascii_digit) && point.is_none_or(|at| is_digit(at + 1))
+    is_digit(0) && !(number[0] == b'0' && is_digit(1)) && number.last().is_some_and(u8::is_ascii_digit) && point.is_none_or(|at| is_digit(at + 1))
 }
 
 #[cfg(test)]
@@ -272,6 +272,7 @@ mod tests {
             "1.e5",
             "01",
             "-01.5",
+            "-.5",
             "[1 2]",
             "{1:2}",
             "'a'",

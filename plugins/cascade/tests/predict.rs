@@ -80,6 +80,16 @@ fn what_rows_have_in_common_stays_whole() {
 }
 
 #[test]
+fn what_a_model_refuses_of_the_request_is_the_callers_fault() {
+    let (mut cascade, _) = cascade(config());
+    testing::grant("small", |_| Err(Error::invalid("", "graph `small`: an index out of bounds")));
+    let error = cascade.predict(Tensors::from(Tensor::new("x", &[1, 1], &[0.0_f32]).unwrap()).into()).unwrap_err();
+    assert_eq!(error, Error::invalid("", "graph `small`: an index out of bounds"));
+    let of_its_own = Graph::named("small").unwrap().compute([Tensor::new("x", &[1, 1], &[0.0_f32]).unwrap()]).unwrap_err();
+    assert!(matches!(of_its_own, Error::Internal(_)), "{of_its_own}");
+}
+
+#[test]
 fn models_that_disagree_are_the_plugins_fault() {
     let (mut cascade, _) = cascade(config());
     testing::grant("big", |_| Ok(Tensor::new("logits", &[1, 3], &[0.0_f32; 3])?.into()));

@@ -16,8 +16,9 @@ const FIELDS: usize = 8192;
 /// Strings of all inputs that come as lists. Arbitrary; more go as raw bytes.
 const STRINGS: usize = 1 << 20;
 
-/// Numbers of all inputs that come as lists: of a byte each, they become eight. Arbitrary; more go as raw bytes.
-const NUMBERS: usize = 8 << 20;
+/// Bytes in memory of all whole numbers that come as lists: of a byte on the wire, some become eight. Arbitrary; more go as raw
+/// bytes.
+const NUMBERS: usize = 256 << 20;
 
 /// Extents of an input.
 const EXTENTS: usize = 32;
@@ -143,9 +144,14 @@ impl Measure {
             // Floating-point numbers take no more in memory.
             (Part::Contents, 6 | 7) => {}
             (Part::Contents, _) => {
-                self.numbers += packed();
+                let size = match number {
+                    1 => 1,
+                    2 | 4 => 4,
+                    _ => 8,
+                };
+                self.numbers = self.numbers.saturating_add(size * packed());
                 if self.numbers > NUMBERS {
-                    return Err(format!("more than {NUMBERS} numbers: send them in `raw_input_contents`"));
+                    return Err(format!("numbers that take more than {NUMBERS} bytes: send them in `raw_input_contents`"));
                 }
             }
             _ if kind == LENGTH_DELIMITED => {
@@ -218,7 +224,7 @@ mod tests {
         assert!(measure(&input(&[0x1a, 1, 1].repeat(33)), true).unwrap_err().contains("32 extents"));
         assert!(measure(&input(&[0x18, 1].repeat(33)), true).unwrap_err().contains("32 extents"));
         assert_eq!(measure(&input(&[0x18, 1].repeat(32)).repeat(2), true), Ok(()), "each has its own");
-        let numbers = InferTensorContents { int64_contents: vec![1; NUMBERS + 1], ..Default::default() };
+        let numbers = InferTensorContents { int64_contents: vec![1; NUMBERS / 8 + 1], ..Default::default() };
         let many = ModelInferRequest { inputs: vec![InferInputTensor { contents: Some(numbers), ..Default::default() }], ..Default::default() };
         assert!(measure(&many.encode_to_vec(), true).unwrap_err().contains("numbers"));
     }

@@ -3,13 +3,15 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+
+use crate::clock;
 
 /// Bytes before each message: a flag, and its length.
 const PREFIX: usize = 5;
@@ -19,15 +21,17 @@ pub(super) struct Paced {
     body: Body,
     framing: Framing,
     limit: Duration,
-    /// While a message is not whole.
-    until: Option<Pin<Box<Sleep>>>,
+    /// Of the message at hand: only what is waited for its sender counts.
+    left: Duration,
+    /// While it is waited for.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Paced {
     /// Each message has so long to come.
     pub(super) fn new(body: Body, limit: Duration, place: OwnedSemaphorePermit) -> Self {
-        Self { body, framing: Framing::default(), limit, until: None, _place: place }
+        Self { body, framing: Framing::default(), limit, left: limit, waiting: None, _place: place }
     }
 }
 
@@ -38,21 +42,23 @@ impl http_body::Body for Paced {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-            if let Some(data) = data
-                && this.framing.feed(data)
-            {
-                // A message ended here; another that began here has its own time.
-                this.until = None;
+            if let Some((since, _)) = this.waiting.take() {
+                this.left = this.left.saturating_sub(since.elapsed());
             }
-            if this.framing.is_within() && this.until.is_none() {
-                this.until = Some(Box::pin(sleep(this.limit)));
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            if data.is_some_and(|data| this.framing.feed(data)) {
+                // A message ended here; another that began here has its own time.
+                this.left = this.limit;
             }
             return Poll::Ready(frame);
         }
-        let Some(until) = &mut this.until else { return Poll::Pending };
+        if !this.framing.is_within() {
+            return Poll::Pending;
+        }
+        let (_, until) = this.waiting.get_or_insert_with(|| (clock::now(), Box::pin(sleep(this.left))));
         ready!(until.as_mut().poll(context));
-        Poll::Ready(Some(Err(axum::Error::new("a message was not there in whole in time"))))
+        let late = tonic::Status::deadline_exceeded("a message was not there in whole in time");
+        Poll::Ready(Some(Err(axum::Error::new(late))))
     }
 
     fn is_end_stream(&self) -> bool {

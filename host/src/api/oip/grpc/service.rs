@@ -94,8 +94,8 @@ impl GrpcInferenceService for Inference {
         let slots = match named(&name) {
             None => catalog::ready(&self.0, &caller.tenant, None),
             Some(name) => {
-                let found = catalog::find(&self.0, &caller.tenant, &caller.context, name, named(&version)).await;
-                vec![found.map_err(|error| caller.refuse(&error))?]
+                let found = catalog::pick(&self.0, &caller.tenant, name, named(&version));
+                vec![found.map_err(|missing| caller.refuse(&missing.into()))?]
             }
         };
         Ok(Response::new(ModelStatisticsResponse { model_stats: slots.iter().map(|slot| Stats::of(slot, named(&version)).into()).collect() }))

@@ -54,7 +54,7 @@ async fn request(slot: &Slot, headers: &HeaderMap, incoming: &mut Incoming) -> R
             };
             let text = String::from_utf8(text).map_err(|_| invalid(format!("the JSON of the body is no UTF-8{}", ends(length))))?;
             let mut request = aside(text.len(), || tensor_json::decode(&text)).map_err(|mut malformed| {
-                if malformed.pointer.is_empty() {
+                if malformed.pointer.is_empty() && length.is_some() {
                     malformed.message.push_str(&ends(length));
                 }
                 ApiError::from(malformed)
