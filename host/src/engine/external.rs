@@ -254,6 +254,12 @@ mod tests {
             assert!(refused(bytes).starts_with("expected an ONNX model"), "{}", refused(bytes));
         }
         let crowd = field(7, &field(5, &[]).repeat(MESSAGES + 1));
-        assert!(refused(&crowd).contains("more parts"));
+        assert!(refused(&crowd).contains("more nodes, attributes and tensors"));
+        // Of a model that somebody brings along less is taken.
+        let brought = |bytes: &[u8]| check_brought(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+        let many = field(7, &field(5, &[]).repeat(MESSAGES_BROUGHT + 1));
+        assert!(refused(&many).is_empty() && brought(&many).contains("more nodes, attributes and tensors"));
+        let functions = [field(7, &[]), field(25, &[])].concat();
+        assert!(refused(&functions).is_empty() && brought(&functions).contains("inline them"));
     }
 }
