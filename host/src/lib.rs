@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod aside;
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod engine;

@@ -1,0 +1,69 @@
+//! Who asks, and what it may.
+
+use std::sync::{Arc, LazyLock};
+
+use bulkhead_registry::TenantId;
+
+use super::scope::{Scope, Scopes};
+
+/// What kind of credential named the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// Authentication is off: anybody.
+    Anybody,
+    /// A token of an issuer.
+    Token,
+    /// A key that this host issued.
+    Key,
+}
+
+impl Actor {
+    /// As it stands in the audit.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anybody => "anybody",
+            Self::Token => "token",
+            Self::Key => "key",
+        }
+    }
+}
+
+/// A caller: only ever made of a verified credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose models, plugins and jobs it sees.
+    pub tenant: TenantId,
+    /// Who it is within its tenant: the token's subject, or the key's id.
+    pub subject: Arc<str>,
+    /// By what it was told.
+    pub actor: Actor,
+    /// What it may.
+    pub scopes: Scopes,
+    /// What it may in other tenants, with [`Scope::AdminTenants`] only.
+    pub across: Scopes,
+}
+
+impl Caller {
+    /// Whoever asks while authentication is off: all of the default tenant.
+    #[must_use]
+    pub fn anybody() -> Arc<Self> {
+        static ANYBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+            Arc::new(Caller {
+                tenant: TenantId::default_tenant(),
+                subject: "anybody".into(),
+                actor: Actor::Anybody,
+                scopes: Scopes::all(),
+                across: Scopes::NONE,
+            })
+        });
+        Arc::clone(&ANYBODY)
+    }
+
+    /// Whether it may do that in a tenant: in its own by its scopes; in another by the admin scope and the capability both.
+    #[must_use]
+    pub fn may(&self, scope: Scope, tenant: &TenantId) -> bool {
+        let own = *tenant == self.tenant;
+        self.scopes.permit(scope) && (own || self.scopes.permit(Scope::AdminTenants) && self.across.permit(scope))
+    }
+}
