@@ -7,17 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bulkhead_registry::{Artifacts, SqliteStore, Store, TenantId, garbage};
+use bulkhead_registry::{Artifacts, Origin, SqliteStore, Store, TenantId, garbage};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{self, App, AppState, Life, Patience, Protocol};
+use crate::api::{self, Access, App, AppState, Life, Patience, Protocol};
+use crate::audit::AuditLog;
+use crate::auth::{Authenticator, Expected, Keys, Source, development};
 use crate::config::{self, Config};
 use crate::engine::Engine;
+use crate::identity::Identity;
 use crate::loader::{Loader, Parts};
 use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
+use crate::tenants::Tenants;
+
+/// How often what is too old is looked for.
+const RETAIN: Duration = Duration::from_secs(3600);
 
 /// What has stopped: probes are answered for as long as requests are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +56,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let patience = Patience { stall: config.http.request_timeout, drain: config.http.drain_timeout };
     let at_once = Patience { drain: Duration::ZERO, ..patience };
-    let probes = tokio::spawn(api::serve(admin, Protocol::Http1, api::admin(Arc::clone(&app)), until(Stop::Probes), at_once));
-    let service = tokio::spawn(api::serve(public, Protocol::Http1, api::public(Arc::clone(&app)), until(Stop::Service), patience));
-    let grpc_service = tokio::spawn(api::serve(grpc, Protocol::Http2, api::grpc(&app)?, until(Stop::Service), patience));
+    let probes = tokio::spawn(api::serve(admin, Protocol::Http1, (Arc::clone(&app), api::admin(Arc::clone(&app))), until(Stop::Probes), at_once));
+    let service =
+        tokio::spawn(api::serve(public, Protocol::Http1, (Arc::clone(&app), api::public(Arc::clone(&app))), until(Stop::Service), patience));
+    let grpc_service = tokio::spawn(api::serve(grpc, Protocol::Http2, (Arc::clone(&app), api::grpc(&app)?), until(Stop::Service), patience));
     tracing::info!(%address, grpc.address = %grpc_address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
 
     let starting = tokio::spawn(start(Arc::clone(&app), config));
@@ -93,6 +101,11 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         metrics.plugin_log_lines_dropped.clone(),
     )?;
     let engine = start_engine(&library, &config.engine)?;
+    let tenants = Arc::new(Tenants::new(config.quotas, config.http.max_in_flight));
+    let authenticator = authenticator(config).await?.map(Arc::new);
+    let identity = Identity::open(Arc::clone(&store), authenticator.clone(), Arc::clone(&tenants), config.auth.keys_per_minute);
+    let identity = identity.await.context("keys and tenants can't be read")?;
+    let audit = AuditLog::start(Arc::clone(&store));
     let loader = Loader::new(Parts {
         store,
         artifacts,
@@ -100,6 +113,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         sandboxes,
         slots: Arc::new(Slots::default()),
         metrics: Arc::clone(&metrics),
+        tenants: Arc::clone(&tenants),
         models: Mutex::default(),
         plugins: Mutex::new(HashMap::new()),
         blobs: tokio::sync::RwLock::default(),
@@ -108,13 +122,37 @@ async fn build(config: &Config) -> anyhow::Result<App> {
     Ok(Arc::new(AppState {
         loader,
         metrics,
-        in_flight: Semaphore::new(config.http.max_in_flight),
+        access: Access { authenticator, open_docs: config.auth.open_docs, audit, tenants: Arc::clone(&tenants) },
+        identity,
+        tenants,
         streams: Arc::new(Semaphore::new(config.http.max_in_flight)),
         http: config.http.clone(),
         nv_names: config.telemetry.nv_names,
         life: Life::default(),
         lock,
     }))
+}
+
+/// What checks credentials, where they are required.
+async fn authenticator(config: &Config) -> anyhow::Result<Option<Authenticator>> {
+    let auth = &config.auth;
+    if !auth.required {
+        return Ok(None);
+    }
+    let source = match &auth.keys {
+        config::Keys::Development => {
+            let secret = development::secret(&config.data_dir).context("a secret for development can't be made")?;
+            tracing::warn!(
+                data = %config.data_dir.display(),
+                "tokens are signed with a secret of the data folder, which is for development: set `auth.key_files` or `auth.jwks_url`"
+            );
+            Source::Secret(secret)
+        }
+        config::Keys::Files(files) => Source::Files(files.clone()),
+        config::Keys::Url(url) => Source::Url(url.clone()),
+    };
+    let expected = Expected { issuer: auth.issuer.clone(), audience: auth.audience.clone() };
+    Ok(Some(Authenticator::new(Keys::open(source).await?, expected, auth.failed_per_minute)))
 }
 
 /// Keeps other hosts out of the data folder: each would remove what the other is just taking in.
@@ -139,13 +177,27 @@ async fn start(app: App, config: Config) {
     let began = crate::clock::now();
     let mut problems = match app.loader.restore(config.engine.cores.max(2)).await {
         Ok(problems) => problems,
-        Err(error) => vec![crate::loader::Problem { what: "the registry".to_owned(), why: error.to_string() }],
+        Err(error) => vec![crate::loader::Problem { tenant: None, what: "the registry".to_owned(), why: error.to_string() }],
     };
     problems.extend(app.loader.deploy(&TenantId::default_tenant(), &config.plugins, &config.models).await);
     let count = problems.len();
     app.life.started(problems);
     tracing::info!(ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), problems = count, "the host is ready");
-    app.loader.clone().sweep().await;
+    tokio::join!(app.loader.clone().sweep(), retain(&app, config.audit.retention));
+}
+
+/// Takes off the audit what is older than is kept.
+async fn retain(app: &App, retention: Option<Duration>) {
+    let Some(retention) = retention else { return };
+    let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        match app.loader.store().retain_audit(crate::clock::unix_ms().saturating_sub(retention), &Origin::host()).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "rows of the audit are older than is kept, and gone"),
+            Err(error) => tracing::error!(%error, "the audit could not be shortened"),
+        }
+        tokio::time::sleep(RETAIN).await;
+    }
 }
 
 async fn told_to_stop() -> anyhow::Result<()> {

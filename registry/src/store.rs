@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+use crate::audit::{AuditEntry, AuditFilter, AuditRecord, Origin};
+use crate::identity::{Kept, KeyRecord, Revoked, TenantRecord};
 use crate::ids::{Digest, IdError, ModelName, ModelRef, PluginName, PluginRef, TenantId, Version};
 use crate::model::{ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotion, VersionRecord};
 
@@ -110,7 +112,9 @@ pub enum RolledBack {
 
 /// The rows. Whoever shares a store shares what it holds, so it is used behind an `Arc`.
 ///
-/// Nothing of one tenant is visible to another: a verb with a tenant acts on that tenant's rows alone.
+/// Nothing of one tenant is visible to another: a verb with a tenant acts on that tenant's rows alone. What changes something
+/// is told by whom, and writes that down in the same transaction: no change without its row in the audit, and no row without
+/// its change.
 ///
 /// # Errors
 /// Every verb may fail with [`StoreError::Busy`], [`StoreError::Full`], [`StoreError::Corrupt`] or
@@ -118,7 +122,7 @@ pub enum RolledBack {
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Adds a plugin. The same digest under the same name and version is [`Put::Same`].
-    async fn put_plugin(&self, record: PluginRecord) -> Result<Put<PluginRecord>, StoreError>;
+    async fn put_plugin(&self, record: PluginRecord, by: &Origin) -> Result<Put<PluginRecord>, StoreError>;
 
     /// One plugin.
     async fn plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Option<PluginRecord>, StoreError>;
@@ -130,14 +134,14 @@ pub trait Store: Send + Sync {
     async fn plugin_versions(&self, tenant: &TenantId, name: &PluginName) -> Result<Vec<PluginRecord>, StoreError>;
 
     /// Removes a plugin, unless a version's manifest names it.
-    async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Deleted, StoreError>;
+    async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef, by: &Origin) -> Result<Deleted, StoreError>;
 
     /// Adds a version; in production at once where `stage` says so, with a line of history. The same digest and an
     /// equal manifest under the same name and version are [`Put::Same`], whatever `stage` says.
     ///
     /// # Errors
     /// [`StoreError::MissingPlugin`] and [`StoreError::MissingGraph`] name the first that is not there.
-    async fn put_version(&self, record: VersionRecord, stage: PutStage) -> Result<Put<VersionRecord>, StoreError>;
+    async fn put_version(&self, record: VersionRecord, stage: PutStage, by: &Origin) -> Result<Put<VersionRecord>, StoreError>;
 
     /// One version.
     async fn version(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<VersionRecord>, StoreError>;
@@ -159,15 +163,15 @@ pub trait Store: Send + Sync {
 
     /// Removes a version, unless it is in production or a predictor is granted it, and takes it out of what a rollback may return to. The model
     /// goes with its last version.
-    async fn delete_version(&self, tenant: &TenantId, model: &ModelRef) -> Result<Deleted, StoreError>;
+    async fn delete_version(&self, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<Deleted, StoreError>;
 
     /// Puts a version in production and archives the one that was; `None` if there is no such version. Promotions and
     /// rollbacks of one model happen one after the other.
-    async fn promote(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<Promoted>, StoreError>;
+    async fn promote(&self, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<Option<Promoted>, StoreError>;
 
     /// Returns to the version that was in production before, and archives the one that is. Production versions are a
     /// stack: after 1, 2, 3 the first rollback gives 2 and the second gives 1.
-    async fn rollback(&self, tenant: &TenantId, model: &ModelName) -> Result<RolledBack, StoreError>;
+    async fn rollback(&self, tenant: &TenantId, model: &ModelName, by: &Origin) -> Result<RolledBack, StoreError>;
 
     /// Every promotion and rollback of one model, newest first; none where there is no such model. The key is
     /// [`Promotion::seq`].
@@ -175,6 +179,40 @@ pub trait Store: Send + Sync {
 
     /// Whether a plugin or version of any tenant refers to these bytes.
     async fn digest_in_use(&self, digest: &Digest) -> Result<bool, StoreError>;
+
+    /// Adds a key. Equal ones are [`Put::Same`].
+    async fn put_key(&self, record: KeyRecord, by: &Origin) -> Result<Put<KeyRecord>, StoreError>;
+
+    /// The keys of a tenant by their ids, revoked ones too. The key of the list is the id.
+    async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Paged<KeyRecord>, StoreError>;
+
+    /// All keys of all tenants: what to know on start.
+    async fn all_keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Revokes a key as of `at`, in milliseconds since the Unix epoch. One that is revoked stays so since then.
+    async fn revoke_key(&self, tenant: &TenantId, id: &str, at: i64, by: &Origin) -> Result<Revoked, StoreError>;
+
+    /// Says what a tenant is and may; the moment of its first such row stays.
+    async fn put_tenant(&self, record: TenantRecord, by: &Origin) -> Result<TenantRecord, StoreError>;
+
+    /// The tenants about which something was said, by name.
+    async fn all_tenants(&self) -> Result<Vec<TenantRecord>, StoreError>;
+
+    /// The tenants that anything is known of, by name.
+    async fn known_tenants(&self) -> Result<Vec<TenantId>, StoreError>;
+
+    /// What a tenant keeps.
+    async fn kept(&self, tenant: &TenantId) -> Result<Kept, StoreError>;
+
+    /// Writes down what no other verb does: what was refused or failed, or changed nothing in the tables. All of it or none.
+    async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError>;
+
+    /// The audit. The key is [`AuditRecord::seq`].
+    async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Paged<AuditRecord>, StoreError>;
+
+    /// Takes the rows off the audit's old end that were written before that moment, in milliseconds since the Unix epoch, and
+    /// keeps the hash that the rest begins after. How many went.
+    async fn retain_audit(&self, before: i64, by: &Origin) -> Result<u64, StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -7,6 +7,7 @@ mod story {
     pub(crate) mod support;
 
     mod deletion;
+    mod identity;
     mod lists;
     mod production;
     mod uploads;

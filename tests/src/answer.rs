@@ -40,7 +40,6 @@ impl Answer {
     }
 
     /// The same answer, which must have this status.
-    #[must_use]
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
@@ -48,7 +47,6 @@ impl Answer {
     }
 
     /// The answer's JSON, which must be a success.
-    #[must_use]
     #[track_caller]
     pub fn ok(self) -> Value {
         self.expect(200).json()

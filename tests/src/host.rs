@@ -22,6 +22,7 @@ pub struct TestHost {
     address: String,
     grpc_address: String,
     admin_address: String,
+    credential: Mutex<Option<String>>,
 }
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -35,6 +36,11 @@ impl TestHost {
     /// A host as it is without any settings.
     pub async fn start() -> Self {
         Setup::default().start().await
+    }
+
+    /// A host that lets nobody in without a credential.
+    pub async fn guarded() -> Self {
+        Setup::default().env("BULKHEAD_AUTH_MODE", "required").start().await
     }
 
     /// A host with settings.
@@ -57,6 +63,7 @@ impl TestHost {
             address: String::new(),
             grpc_address: String::new(),
             admin_address: String::new(),
+            credential: Mutex::default(),
         };
         host.wait_until_ready().await;
         host
@@ -98,7 +105,31 @@ impl TestHost {
 
     /// A request, to be built further.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("http://{}{path}", self.address))
+        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        match &*self.credential.lock().expect("the credential") {
+            Some(credential) => request.bearer_auth(credential),
+            None => request,
+        }
+    }
+
+    /// From now on requests bring this credential; an empty one is none. Gives the one until now.
+    pub fn bear(&self, credential: &str) -> String {
+        let credential = Some(credential.to_owned()).filter(|credential| !credential.is_empty());
+        std::mem::replace(&mut *self.credential.lock().expect("the credential"), credential).unwrap_or_default()
+    }
+
+    /// A token of the host's own secret for development.
+    #[must_use]
+    pub fn token(&self, tenant: &str, scopes: &str) -> String {
+        self.mint(&["--tenant", tenant, "--user", "ann", "--scope", scopes])
+    }
+
+    /// A token, with whatever arguments `token mint` takes.
+    #[must_use]
+    pub fn mint(&self, arguments: &[&str]) -> String {
+        let output = crate::command().args(["token", "mint", "--data-dir"]).arg(self.data()).args(arguments).output().expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
     /// Sends a request and reads its answer; a broken connection is a failed test.
@@ -114,7 +145,9 @@ impl TestHost {
 
     /// `GET` of the admin listener.
     pub async fn admin_get(&self, path: &str) -> Answer {
-        self.send(self.http.get(format!("http://{}{path}", self.admin_address))).await
+        let request = self.http.get(format!("http://{}{path}", self.admin_address));
+        let credential = self.credential.lock().expect("the credential").clone();
+        self.send(credential.iter().fold(request, |request, credential| request.bearer_auth(credential))).await
     }
 
     /// `DELETE`.

@@ -54,7 +54,7 @@ fn all_mistakes_are_said_at_once() {
 #[test]
 fn a_listener_that_anybody_reaches_is_refused() {
     for flags in [["--listen", "0.0.0.0:0"], ["--listen", "[::]:0"], ["--grpc-listen", "192.0.2.1:0"], ["--admin-listen", "192.0.2.1:0"]] {
-        refused(&serve("", &flags, &[]), &["no loopback address", "authentication is off"]);
+        refused(&serve("", &flags, &[]), &["no loopback address", "authentication is off", "auth.mode"]);
     }
 }
 
@@ -65,7 +65,11 @@ fn what_is_missing_is_named() {
     let local = ["--listen", "127.0.0.1:0"];
     refused(&serve("", &local, &[("BULKHEAD_ENGINE_LIBRARY", "absent.so")]), &["absent.so", "bulkhead doctor"]);
     refused(&serve("", &local, &[("BULKHEAD_DATA_DIR", "bulkhead.toml/data")]), &["data folder"]);
-    refused(&serve("[auth]\nmode = \"required\"", &local, &[]), &["`auth.mode`"]);
+    let auth = "[auth]\nmode = \"required\"\n";
+    refused(&serve(&format!("{auth}key_files = [\"absent.pem\"]"), &local, &[]), &["absent.pem"]);
+    refused(&serve(&format!("{auth}key_files = [\"bulkhead.toml\"]"), &local, &[]), &["bulkhead.toml", "PEM"]);
+    refused(&serve(&format!("{auth}key_files = [\"a\"]\njwks_url = \"https://x\""), &local, &[]), &["`auth.key_files` and `auth.jwks_url`"]);
+    refused(&serve(&format!("{auth}jwks_url = \"http://issuer.test/keys\""), &local, &[]), &["`https://`"]);
 }
 
 #[tokio::test]

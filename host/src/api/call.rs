@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bulkhead_registry::{ModelRef, TenantId};
-use tokio::sync::SemaphorePermit;
 
 use super::App;
-use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLOADED};
+use super::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_READY, OVERLOADED, TOO_MANY_REQUESTS};
 use super::extract::{Context, FromPath as _, RawVersion};
 use crate::clock::Deadline;
 use crate::loader::LoaderError;
 use crate::predict::{self, Ask, CacheEvent, CacheUse, Missing, Reply, Slot, Variant};
 use crate::sandbox::RequestInfo;
 use crate::telemetry::metrics::Timings;
+use crate::tenants::{Exceeded, Full, Place};
 
 const MODEL: HeaderName = HeaderName::from_static("x-bulkhead-model");
 const VERSION: HeaderName = HeaderName::from_static("x-bulkhead-version");
@@ -50,7 +50,7 @@ pub(super) async fn call<T>(
     headers: &HeaderMap,
     read: impl AsyncFnOnce(&Slot) -> Result<(Ask, T), ApiError>,
 ) -> Result<Called<T>, ApiError> {
-    let _place = if context.has_place { None } else { Some(place(app)?) };
+    let _place = if context.has_place { None } else { Some(place(app, target.tenant)?) };
     let deadline = deadline(app, context, headers)?;
     // A sender that stalls holds its place no longer than one whose model is slow.
     let found = tokio::time::timeout_at(deadline.moment().into(), pick(app, target)).await;
@@ -74,11 +74,27 @@ pub(super) async fn call<T>(
 }
 
 /// A place among the requests under way, or a refusal at once.
-pub(super) fn place(app: &App) -> Result<SemaphorePermit<'_>, ApiError> {
-    app.in_flight.try_acquire().map_err(|_| {
+pub(super) fn place(app: &App, tenant: &TenantId) -> Result<Place, ApiError> {
+    app.tenants.enter(tenant).map_err(|full| {
         app.metrics.turned_away.inc();
-        ApiError::new(OVERLOADED, format!("{} predict requests are under way, which is `http.max_in_flight`", app.http.max_in_flight))
+        let bound = app.http.max_in_flight;
+        match full {
+            Full::Quota(exceeded) => exceeded.into(),
+            Full::Host { share: false } => {
+                ApiError::new(OVERLOADED, format!("{bound} predict requests are under way, which is `http.max_in_flight`"))
+            }
+            Full::Host { share: true } => {
+                ApiError::new(OVERLOADED, format!("the tenant has its share of the {bound} places for predict requests, and others want theirs"))
+            }
+        }
     })
+}
+
+impl From<Exceeded> for ApiError {
+    fn from(exceeded: Exceeded) -> Self {
+        let details = serde_json::json!({ "quota": exceeded.quota, "limit": exceeded.limit });
+        Self::new(TOO_MANY_REQUESTS, exceeded.to_string()).with(details).after(exceeded.wait)
+    }
 }
 
 /// When it must be answered, by the host's bound and the caller's.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::identity::IdentityError;
 use crate::loader::LoaderError;
 use crate::predict::{Missing, PredictError};
 use crate::runner::RunError;
@@ -35,6 +36,8 @@ macro_rules! codes {
 codes! {
     INVALID_INPUT "invalid_input" 400 "The request's body, path or parameters are not what is expected; `details.pointer` is a JSON pointer to what is wrong, where there is one.";
     INFERENCE_FAILED "inference_failed" 400 "The inputs have the right names, types and shapes, and the model can't be run on them; the message is the runtime's.";
+    UNAUTHENTICATED "unauthenticated" 401 "The request brings no credential that is accepted here; the log and the audit say why under the request id.";
+    FORBIDDEN "forbidden" 403 "The credential is good, and does not permit this: the message names the scope that it lacks.";
     NOT_FOUND "not_found" 404 "There is no such model, version, plugin or path.";
     METHOD_NOT_ALLOWED "method_not_allowed" 405 "The path takes other methods; the `Allow` header names them.";
     ALREADY_EXISTS "already_exists" 409 "Other content is there under this name and version; versions never change.";
@@ -57,11 +60,13 @@ codes! {
     MISMATCH "transforms_do_not_fit" 422 "What the plugins make or read is not what the models take or give.";
     UNSUPPORTED_RUNTIME "unsupported_runtime" 422 "The manifest asks for a runtime that this host has not.";
     DEVICE_UNAVAILABLE "device_unavailable" 422 "The manifest asks for a device that this host has not; nothing runs on another instead.";
+    TOO_MANY_REQUESTS "too_many_requests" 429 "More than the tenant or the address may; `Retry-After` says when to try again, and `details.quota` which bound it was, where it was one.";
     INTERNAL "internal" 500 "The host's own fault; the log has more under the request id.";
     PLUGIN_ERROR "plugin_error" 502 "A plugin says that something went wrong in it.";
     PLUGIN_TRAPPED "plugin_trapped" 502 "A plugin broke off.";
     PLUGIN_OUT_OF_MEMORY "plugin_out_of_memory" 502 "A plugin needs more memory than the manifest grants it.";
     NOT_READY "not_ready" 503 "The version is being loaded or taken down, or could not be loaded.";
+    KEYS_UNAVAILABLE "keys_unavailable" 503 "Credentials can't be checked just now: the issuer's keys can't be had, and those from before are too old.";
     OVERLOADED "overloaded" 503 "Too much waits already; `Retry-After` says when to try again.";
     PLUGIN_UNAVAILABLE "plugin_unavailable" 503 "A plugin says: not now.";
     DEADLINE_EXCEEDED "deadline_exceeded" 504 "The model did not answer in time.";
@@ -75,6 +80,8 @@ pub(super) struct ApiError {
     code: Code,
     message: String,
     details: Option<Value>,
+    /// Seconds after which another try may succeed; none for as many as the code has.
+    retry_after: Option<u64>,
 }
 
 /// The body of every error.
@@ -97,12 +104,23 @@ struct ErrorDetail<'a> {
 
 impl ApiError {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: None }
+        Self { code, message: message.into(), details: None, retry_after: None }
     }
 
     pub(super) fn with(mut self, details: Value) -> Self {
         self.details = Some(details);
         self
+    }
+
+    /// Another try may succeed after so long.
+    pub(super) fn after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after = Some(wait.as_secs_f64().ceil().max(1.0) as u64);
+        self
+    }
+
+    /// The caller may not, whatever it asks.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self.code, UNAUTHENTICATED | FORBIDDEN) || self.code == KEYS_UNAVAILABLE
     }
 
     pub(super) fn too_large(what: &str, limit: u64) -> Self {
@@ -157,8 +175,12 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
-        if matches!(self.code, OVERLOADED | NOT_READY | PLUGIN_UNAVAILABLE) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let waits = matches!(self.code, OVERLOADED | NOT_READY | PLUGIN_UNAVAILABLE | TOO_MANY_REQUESTS | KEYS_UNAVAILABLE);
+        if let Some(seconds) = self.retry_after.or(waits.then_some(1)) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == UNAUTHENTICATED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bulkhead\""));
         }
         response.extensions_mut().insert(self);
         response
@@ -198,6 +220,17 @@ impl From<Malformed> for ApiError {
     }
 }
 
+impl From<IdentityError> for ApiError {
+    fn from(error: IdentityError) -> Self {
+        let message = error.to_string();
+        match error {
+            IdentityError::Invalid(_) => Self::new(INVALID_INPUT, message),
+            IdentityError::TooMany { wait, .. } => Self::new(TOO_MANY_REQUESTS, message).after(wait),
+            IdentityError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<LoaderError> for ApiError {
     fn from(error: LoaderError) -> Self {
         let message = error.to_string();
@@ -225,6 +258,7 @@ impl From<LoaderError> for ApiError {
             LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
             LoaderError::MissingGraph(_) | LoaderError::Graph { .. } => Self::new(MISSING_GRAPH, message),
+            LoaderError::Quota(exceeded) => exceeded.into(),
             LoaderError::Parts(_) => Self::new(INVALID_INPUT, message),
             LoaderError::World { ref at, .. } => Self::new(WRONG_WORLD, message).with(json!({ "pointer": format!("{at}/plugin") })),
             LoaderError::Config { source: SandboxError::Busy, .. } => Self::new(OVERLOADED, message),

@@ -1,21 +1,24 @@
 //! Probes and metrics.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router, routing};
 use serde_json::{Value, json};
 
+use super::access::{Need, Routes};
 use super::error::ApiError;
+use super::extract::Caller;
 use super::{App, oip};
+use crate::auth::Scope;
 use crate::predict::State as VersionState;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/health/live", routing::get(live))
-        .route("/health/startup", routing::get(startup))
-        .route("/health/ready", routing::get(ready))
-        .route("/metrics", routing::get(metrics))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/health/live", Need::Nothing, live)
+        .get("/health/startup", Need::Nothing, startup)
+        .get("/health/ready", Need::Nothing, ready)
+        .get("/metrics", Need::MODELS_READ, metrics)
 }
 
 async fn live() -> Json<Value> {
@@ -30,9 +33,9 @@ async fn startup(State(app): State<App>) -> Response {
     }
 }
 
-/// Ready once everything that can be loaded is, until the host is told to stop. What could not be loaded is named, and
-/// keeps nobody from being served.
-async fn ready(State(app): State<App>) -> Response {
+/// Ready once everything that can be loaded is, until the host is told to stop. What could not be loaded keeps nobody from
+/// being served, and is named to who may see it: the probes that come without a credential learn only whether to send requests.
+async fn ready(State(app): State<App>, caller: Option<Caller>) -> Response {
     let status = if !app.life.has_started() {
         "starting"
     } else if app.life.is_stopping() {
@@ -40,25 +43,34 @@ async fn ready(State(app): State<App>) -> Response {
     } else {
         "ready"
     };
+    let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let Some(caller) = caller.filter(|caller| caller.who.may(Scope::ModelsRead, &caller.tenant)) else {
+        return (code, Json(json!({ "status": status }))).into_response();
+    };
     let mut ready = 0;
     let mut failed = Vec::new();
-    for (_, model, state) in app.loader.slots().all() {
+    for (_, model, state) in app.loader.slots().all().into_iter().filter(|(tenant, ..)| *tenant == caller.tenant) {
         match state {
             VersionState::Ready(_) => ready += 1,
             VersionState::Unloaded | VersionState::Stopped => {}
             VersionState::Failed(why) => failed.push(json!({ "model": model.name.as_str(), "version": model.version.to_string(), "why": why })),
         }
     }
-    let problems: Vec<_> = app.life.problems.read().iter().map(|problem| json!({ "what": problem.what, "why": problem.why })).collect();
+    let problems = app.life.problems.read();
+    let problems = problems.iter().filter(|problem| problem.tenant.as_ref().is_none_or(|tenant| *tenant == caller.tenant));
+    let problems: Vec<_> = problems.map(|problem| json!({ "what": problem.what, "why": problem.why })).collect();
     let body = Json(json!({ "status": status, "versions_ready": ready, "failed": failed, "problems": problems }));
-    let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, body).into_response()
 }
 
-async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
-    let mut text = app.metrics.text().map_err(|error| ApiError::internal(error.to_string()))?;
+/// Of the caller's tenant; of all and of the host for who may read in other tenants, and where authentication is off.
+async fn metrics(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
+    let all = caller.who.is_anybody() || caller.who.scopes.permit(Scope::AdminTenants) && caller.who.across.permit(Scope::ModelsRead);
+    let tenant = (!all).then_some(&caller.tenant);
+    let text = app.metrics.text(tenant.map(|tenant| tenant.as_str()));
+    let mut text = text.map_err(|error| ApiError::internal(error.to_string()))?;
     if app.nv_names {
-        text.push_str(&oip::nv::text(&app));
+        text.push_str(&oip::nv::text(&app, tenant));
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

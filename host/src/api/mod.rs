@@ -1,11 +1,14 @@
 //! HTTP only: decode, one call into a room, encode. The only room that knows status codes and wire types.
 
+mod access;
+mod audit;
 mod call;
 mod document;
 mod error;
 mod extract;
 mod form;
 mod health;
+mod keys;
 mod models;
 mod oip;
 mod openapi;
@@ -13,22 +16,27 @@ mod plugins;
 mod predict;
 mod router;
 mod serve;
+mod tenants;
 mod unread;
 mod upload;
 mod versions;
+mod whoami;
 
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
 
+pub use access::Access;
 pub use error::{CODES, Code};
 pub use router::{admin, grpc, public};
 pub use serve::{Patience, Protocol, bind, serve};
 
 use crate::config::Http;
-use crate::loader::{Loader, LoaderError, Problem};
+use crate::identity::Identity;
+use crate::loader::{Loader, Problem};
 use crate::telemetry::metrics::Metrics;
+use crate::tenants::Tenants;
 
 /// What handlers work with; cheap to clone.
 pub type App = Arc<AppState>;
@@ -43,8 +51,12 @@ pub struct AppState {
     pub http: Http,
     /// Metrics go by Triton's names too.
     pub nv_names: bool,
-    /// Predict requests at one time.
-    pub in_flight: Semaphore,
+    /// Lets callers in.
+    pub access: Access,
+    /// Changes who may come in.
+    pub identity: Identity,
+    /// What each tenant may take, and takes: places of predict requests among it.
+    pub tenants: Arc<Tenants>,
     /// Streams of requests at one time.
     pub streams: Arc<Semaphore>,
     /// Where the host is between start and stop.
@@ -55,9 +67,13 @@ pub struct AppState {
 
 /// Runs a change to its end on a task of its own: a client that goes away must not leave one half done, with the
 /// registry saying one thing and the table of what answers another.
-async fn to_its_end<T: Send + 'static>(change: impl Future<Output = Result<T, LoaderError>> + Send + 'static) -> Result<T, error::ApiError> {
+async fn to_its_end<T, E>(change: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, error::ApiError>
+where
+    T: Send + 'static,
+    E: Into<error::ApiError> + Send + 'static,
+{
     let done = tokio::spawn(change).await.map_err(|error| error::ApiError::internal(error.to_string()))?;
-    Ok(done?)
+    done.map_err(Into::into)
 }
 
 /// Where the host is between start and stop.

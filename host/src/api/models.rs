@@ -1,12 +1,14 @@
 //! Models: listed, described, promoted, rolled back.
 
+use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::{Json, Router, routing};
+use axum::handler::Handler as _;
 use bulkhead_registry::{ModelFilter, ModelName, ModelRecord, ModelRef, Page, Runtime, Stage};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::access::{Need, Routes};
 use super::document::{ChangeDocument, List, ModelDocument, PromotionDocument};
 use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Asked, Caller, FromPath as _, Named, Paging, RawVersion};
@@ -15,13 +17,13 @@ use super::{App, AppState, to_its_end};
 /// Bytes of the body that names a version to promote. Arbitrary.
 const PROMOTE_BYTES: usize = 64 << 10;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/models", routing::get(list))
-        .route("/v1/models/{name}", routing::get(get))
-        .route("/v1/models/{name}/promote", routing::post(promote).layer(DefaultBodyLimit::max(PROMOTE_BYTES)))
-        .route("/v1/models/{name}/rollback", routing::post(rollback))
-        .route("/v1/models/{name}/history", routing::get(history))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/v1/models", Need::MODELS_READ, list)
+        .get("/v1/models/{name}", Need::MODELS_READ, get)
+        .post("/v1/models/{name}/promote", Need::MODELS_WRITE, promote.layer(DefaultBodyLimit::max(PROMOTE_BYTES)))
+        .post("/v1/models/{name}/rollback", Need::MODELS_WRITE, rollback)
+        .get("/v1/models/{name}/history", Need::MODELS_READ, history)
 }
 
 /// Which models or versions.
@@ -97,8 +99,8 @@ pub(super) async fn promote(
 ) -> Result<Json<ChangeDocument>, ApiError> {
     let Json(wanted) = body.map_err(|error| ApiError::new(INVALID_INPUT, format!("expected `{{\"version\": \"1.0.0\"}}`: {}", error.body_text())))?;
     let model = ModelRef::from_path(RawVersion::new(name.as_str(), &wanted.version)).map_err(|message| ApiError::new(INVALID_INPUT, message))?;
-    let (loader, tenant) = (app.loader.clone(), caller.tenant);
-    let promoted = to_its_end(async move { loader.promote(&tenant, &model).await }).await?;
+    let loader = app.loader.clone();
+    let promoted = to_its_end(async move { loader.promote(&caller.tenant, &model, &caller.origin()).await }).await?;
     Ok(Json(ChangeDocument {
         model: name.to_string(),
         production: promoted.to.to_string(),
@@ -111,8 +113,8 @@ pub(super) async fn promote(
 #[utoipa::path(post, path = "/v1/models/{name}/rollback", tag = "models", params(("name" = String, Path)),
     responses((status = 200, body = ChangeDocument), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn rollback(State(app): State<App>, caller: Caller, Named(name): Named<ModelName>) -> Result<Json<ChangeDocument>, ApiError> {
-    let (loader, tenant, model) = (app.loader.clone(), caller.tenant, name.clone());
-    let (from, to) = to_its_end(async move { loader.roll_back(&tenant, &model).await }).await?;
+    let (loader, model) = (app.loader.clone(), name.clone());
+    let (from, to) = to_its_end(async move { loader.roll_back(&caller.tenant, &model, &caller.origin()).await }).await?;
     Ok(Json(ChangeDocument { model: name.to_string(), production: to.to_string(), from: Some(from.to_string()), changed: true }))
 }
 

@@ -2,14 +2,15 @@
 //! say of themselves and from its signature.
 
 use axum::extract::State;
-use axum::{Json, Router, routing};
+use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::App;
+use super::access::{Need, Operation, Routes};
 use super::extract::Caller;
-use super::{models, oip, plugins, versions};
+use super::{audit, keys, models, oip, plugins, router, tenants, versions, whoami};
 use crate::predict::{Slot, State as VersionState};
 use crate::runner::Port;
 use crate::sandbox::{Predictor, Transform};
@@ -36,16 +37,27 @@ use crate::tensor::Datatype;
         versions::list,
         versions::get,
         versions::delete,
+        whoami::whoami,
+        keys::create,
+        keys::list,
+        keys::revoke,
+        tenants::list,
+        tenants::get,
+        tenants::put,
+        audit::list,
+        audit::export,
     )
 )]
 struct Fixed;
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes() -> Routes {
     let page: Router<App> = Router::from(SwaggerUi::new("/docs").config(Config::from("/openapi.json")));
-    Router::new().route("/openapi.json", routing::get(document)).merge(page)
+    let docs = Operation { method: "get", path: "/docs", need: Need::Docs };
+    Routes::default().get("/openapi.json", Need::Docs, document).pages(docs, page)
 }
 
-async fn document(State(app): State<App>, caller: Caller) -> Json<Value> {
+/// The models are those of the caller's tenant; nobody in particular is shown none.
+async fn document(State(app): State<App>, caller: Option<Caller>) -> Json<Value> {
     let mut document = serde_json::to_value(Fixed::openapi()).unwrap_or_default();
     if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
         for (path, operation) in fixed_predict().into_iter().chain(oip::rest::document::paths()) {
@@ -57,12 +69,41 @@ async fn document(State(app): State<App>, caller: Caller) -> Json<Value> {
             let VersionState::Ready(slot) = state else { continue };
             let answers =
                 app.loader.slots().pick(tenant.as_str(), model.name.as_str(), None).is_ok_and(|(current, _)| current.version() == slot.version());
-            if tenant == caller.tenant && answers {
+            if answers && caller.as_ref().is_some_and(|caller| caller.tenant == tenant && sees(caller)) {
                 paths.insert(format!("/v1/models/{}/predict", model.name), json!({ "post": operation(&slot) }));
             }
         }
     }
+    secure(&mut document);
     Json(document)
+}
+
+fn sees(caller: &Caller) -> bool {
+    Need::MODELS_SEE.scopes().iter().any(|scope| caller.who.may(*scope, &caller.tenant))
+}
+
+/// Says what each operation needs of whoever asks: the very table that the gates before the routes are made from. Those that
+/// nothing describes are there too, so that the document leaves none out.
+fn secure(document: &mut Value) {
+    document["components"]["securitySchemes"] = json!({
+        "bearer": { "type": "http", "scheme": "bearer", "description": "A token of an issuer, or a key of this host" },
+        "api_key": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key of this host" },
+    });
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
+    for Operation { method, path, need } in router::operations() {
+        let operation = paths.entry(*path).or_insert_with(|| json!({}))[*method].as_object_mut().cloned();
+        let mut operation = operation.unwrap_or_else(|| {
+            json!({ "tags": ["host"], "responses": { "200": { "description": "the answer" } } }).as_object().cloned().unwrap_or_default()
+        });
+        operation.insert("security".to_owned(), need.document());
+        paths[*path][*method] = Value::Object(operation);
+    }
+    // Each model's own path stands for the one with a name in it.
+    for (path, item) in paths.iter_mut() {
+        if path.starts_with("/v1/models/") && path.ends_with("/predict") && !path.contains('{') {
+            item["post"]["security"] = Need::PREDICT.document();
+        }
+    }
 }
 
 /// The routes of predict as they are, with the name as a parameter.

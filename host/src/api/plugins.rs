@@ -1,23 +1,25 @@
 //! Plugins: uploaded, listed, described, removed.
 
+use axum::Json;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::{Json, Router, routing};
 use bulkhead_registry::{Page, PluginName, PluginRef};
 
+use super::access::{Need, Routes};
 use super::document::{List, PluginDocument};
 use super::error::{ApiError, ErrorBody, NOT_FOUND};
 use super::extract::{Asked, Caller, Named, Paging};
 use super::upload;
 use super::{App, to_its_end};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/plugins", routing::get(list))
-        .route("/v1/plugins/{name}", routing::get(versions))
-        .route("/v1/plugins/{name}/versions/{version}", routing::put(put).get(get).delete(delete))
-        .layer(DefaultBodyLimit::disable())
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/v1/plugins", Need::PLUGINS_READ, list)
+        .get("/v1/plugins/{name}", Need::PLUGINS_READ, versions)
+        .put("/v1/plugins/{name}/versions/{version}", Need::PLUGINS_WRITE, put)
+        .get("/v1/plugins/{name}/versions/{version}", Need::PLUGINS_READ, get)
+        .delete("/v1/plugins/{name}/versions/{version}", Need::PLUGINS_WRITE, delete)
 }
 
 /// Upload a plugin. It is checked, compiled and started once before it is accepted.
@@ -33,7 +35,7 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<PluginDocument>), ApiError> {
     let bytes = upload::whole("a plugin", &headers, body, app.http.max_plugin_bytes).await?;
     let loader = app.loader.clone();
-    let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes).await }).await?;
+    let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes, &caller.origin()).await }).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(record.into())))
 }
 
@@ -70,6 +72,6 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Named(plugin): N
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(plugin): Named<PluginRef>) -> Result<StatusCode, ApiError> {
     let loader = app.loader.clone();
-    to_its_end(async move { loader.delete_plugin(&caller.tenant, &plugin).await }).await?;
+    to_its_end(async move { loader.delete_plugin(&caller.tenant, &plugin, &caller.origin()).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

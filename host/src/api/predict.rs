@@ -1,14 +1,13 @@
 //! The main job: a body in, an answer out.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing;
 
 use super::App;
+use super::access::{Need, Routes};
 use super::call::{self, Called, Target};
 use super::error::{ApiError, INVALID_INPUT};
 use super::extract::{Caller, Captured, Context};
@@ -18,10 +17,12 @@ use crate::payload::Payload;
 use crate::predict::{Reply, Slot, Variant};
 use crate::tensor_json::{self, Answer};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/models/{name}/predict", routing::post(production))
-        .route("/v1/models/{name}/versions/{version}/predict", routing::post(pinned))
+pub(super) fn routes() -> Routes {
+    Routes::default().post("/v1/models/{name}/predict", Need::PREDICT, production).post(
+        "/v1/models/{name}/versions/{version}/predict",
+        Need::PREDICT,
+        pinned,
+    )
 }
 
 async fn production(

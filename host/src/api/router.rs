@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -12,10 +13,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use axum::response::Response;
 use tower::Service as _;
 
+use super::access::{self, Operation, Routes};
 use super::error::{ApiError, METHOD_NOT_ALLOWED, NOT_FOUND};
-use super::extract::Context;
+use super::extract::{Caller, Context};
 use super::unread::Unread;
-use super::{App, health, models, oip, openapi, plugins, predict, versions};
+use super::{App, audit, health, keys, models, oip, openapi, plugins, predict, tenants, versions, whoami};
 use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,16 +25,31 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a request id that a caller brings; a longer or odder one is replaced.
 const REQUEST_ID_CHARS: usize = 128;
 
-/// Everything that callers reach.
-pub fn public(app: App) -> Router {
-    Router::new()
+fn routes() -> Routes {
+    Routes::default()
         .merge(predict::routes())
         .merge(oip::rest::routes())
         .merge(plugins::routes())
         .merge(models::routes())
         .merge(versions::routes())
+        .merge(whoami::routes())
+        .merge(keys::routes())
+        .merge(tenants::routes())
+        .merge(audit::routes())
         .merge(openapi::routes())
         .merge(health::routes())
+}
+
+/// Every method of every route, and what it needs of whoever asks.
+pub(super) fn operations() -> &'static [Operation] {
+    static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| routes().operations().to_vec());
+    &OPERATIONS
+}
+
+/// Everything that callers reach.
+pub fn public(app: App) -> Router {
+    routes()
+        .router()
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // Each route bounds its own body: a predict request by megabytes, an artifact by gigabytes.
@@ -50,19 +67,20 @@ pub fn grpc(app: &App) -> anyhow::Result<Router> {
 
 /// What an operator's probes reach, on a listener of their own, so that a crowd at the other can't keep them out.
 pub fn admin(app: App) -> Router {
-    Router::new().merge(health::routes()).fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
+    health::routes().router().fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
 }
 
-async fn not_found(method: Method, uri: axum::http::Uri) -> ApiError {
+/// Even what is not there is nobody's business but of who may come in.
+async fn not_found(_: Caller, method: Method, uri: axum::http::Uri) -> ApiError {
     ApiError::new(NOT_FOUND, format!("there is no route {method} {}; /docs lists all", uri.path()))
 }
 
-async fn method_not_allowed(method: Method, uri: axum::http::Uri) -> ApiError {
+async fn method_not_allowed(_: Caller, method: Method, uri: axum::http::Uri) -> ApiError {
     ApiError::new(METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
 }
 
 /// What every request passes: it gets an id and the moment of its arrival; errors get their body.
-pub(super) async fn handle<B>(mut router: Router, request: Request<B>) -> Result<Response, Infallible>
+pub(super) async fn handle<B>(mut router: Router, app: App, source: IpAddr, request: Request<B>) -> Result<Response, Infallible>
 where
     B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
@@ -71,10 +89,17 @@ where
     let mut request = request.map(Body::new);
     let unread = Unread::watch(&mut request);
     let request_id = request_id(request.headers());
-    request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None, has_place: false });
+    let visitor = app.access.visitor(request.headers(), Some(source)).await;
+    let (method, uri, came) = (request.method().clone(), request.uri().clone(), visitor.clone());
+    request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None, has_place: false, visitor });
     let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);
     let mut response = router.call(request).await?;
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+    let operation = response.extensions_mut().remove::<Operation>();
+    let error = response.extensions_mut().remove::<ApiError>();
+    if operation.is_some() || error.as_ref().is_some_and(ApiError::is_denial) {
+        access::note(&app, (&came, &request_id), operation, (method.as_str(), uri.path()), error.as_ref()).await;
+    }
+    if let Some(error) = error {
         if let Some(unread) = unread {
             unread.linger();
         }

@@ -1,11 +1,12 @@
 //! Connections: accepted, served, and drained within a bound.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::router;
+use super::{App, router};
 
 /// Time for the head of a request: one who sends it byte by byte holds a connection no longer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +40,10 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// Where a connection comes from, told to who sees its requests one by one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// What connections speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -58,7 +63,7 @@ pub struct Patience {
 }
 
 /// Serves until `stop`, then lets requests under way finish.
-pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, stop: impl Future<Output = ()>, patience: Patience) {
+pub async fn serve(listener: TcpListener, protocol: Protocol, (app, router): (App, Router), stop: impl Future<Output = ()>, patience: Patience) {
     let Patience { stall, drain } = patience;
     let graceful = GracefulShutdown::new();
     let stopping = CancellationToken::new();
@@ -66,7 +71,7 @@ pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, st
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection((stream, protocol, stall), router.clone(), &graceful, &stopping),
+                Ok((stream, peer)) => connection((stream, protocol, stall), (Arc::clone(&app), router.clone(), peer.ip()), &graceful, &stopping),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -82,7 +87,12 @@ pub async fn serve(listener: TcpListener, protocol: Protocol, router: Router, st
     }
 }
 
-fn connection((stream, protocol, stall): (TcpStream, Protocol, Duration), router: Router, graceful: &GracefulShutdown, stopping: &CancellationToken) {
+fn connection(
+    (stream, protocol, stall): (TcpStream, Protocol, Duration),
+    (app, router, peer): (App, Router, IpAddr),
+    graceful: &GracefulShutdown,
+    stopping: &CancellationToken,
+) {
     // Answers are written whole: waiting for more to send would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection closed at once");
@@ -90,7 +100,7 @@ fn connection((stream, protocol, stall): (TcpStream, Protocol, Duration), router
     }
     match protocol {
         Protocol::Http1 => {
-            let service = service_fn(move |request| router::handle(router.clone(), request));
+            let service = service_fn(move |request| router::handle(router.clone(), Arc::clone(&app), peer, request));
             let mut http = http1::Builder::new();
             spawn(graceful.watch(
                 http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stalling(stream, stall)), service),
@@ -107,7 +117,8 @@ fn connection((stream, protocol, stall): (TcpStream, Protocol, Duration), router
                 };
                 if speaks {
                     let stream = TokioIo::new(stalling(stream, stall));
-                    spawn(watcher.watch(http.serve_connection(stream, TowerToHyperService::new(router))));
+                    let router = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
+                    spawn(watcher.watch(http.serve_connection(stream, router)));
                 }
             });
         }

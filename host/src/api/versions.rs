@@ -1,11 +1,12 @@
 //! Versions of models: uploaded, listed, described, removed.
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::{Json, Router, routing};
 use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef, Upload};
 use serde::Deserialize;
 
+use super::access::{Need, Routes};
 use super::document::{List, VersionDocument};
 use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Asked, Caller, Named};
@@ -18,10 +19,12 @@ use crate::predict::State as VersionState;
 /// Bytes of a manifest. Arbitrary: labels of ten thousand classes fit.
 const MANIFEST_BYTES: usize = 1 << 20;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/models/{name}/versions", routing::get(list))
-        .route("/v1/models/{name}/versions/{version}", routing::put(put).get(get).delete(delete))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/v1/models/{name}/versions", Need::MODELS_READ, list)
+        .put("/v1/models/{name}/versions/{version}", Need::MODELS_WRITE, put)
+        .get("/v1/models/{name}/versions/{version}", Need::MODELS_READ, get)
+        .delete("/v1/models/{name}/versions/{version}", Need::MODELS_WRITE, delete)
 }
 
 /// Where a new version begins.
@@ -52,7 +55,7 @@ pub(super) async fn put(
     };
     let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
     let (manifest, upload) = parts(&mut form, &app).await?;
-    let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload, staging };
+    let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload, staging, by: caller.origin() };
     let loader = app.loader.clone();
     let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
     let state = app.loader.slots().state(&caller.tenant, &model);
@@ -136,6 +139,6 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Named(model): Na
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(model): Named<ModelRef>) -> Result<StatusCode, ApiError> {
     let loader = app.loader.clone();
-    to_its_end(async move { loader.delete_version(&caller.tenant, &model).await }).await?;
+    to_its_end(async move { loader.delete_version(&caller.tenant, &model, &caller.origin()).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,32 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use bulkhead_registry::TenantId;
+use bulkhead_registry::{ActorKind, TenantId};
 
 use super::scope::{Scope, Scopes};
-
-/// What kind of credential named the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Actor {
-    /// Authentication is off: anybody.
-    Anybody,
-    /// A token of an issuer.
-    Token,
-    /// A key that this host issued.
-    Key,
-}
-
-impl Actor {
-    /// As it stands in the audit.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anybody => "anybody",
-            Self::Token => "token",
-            Self::Key => "key",
-        }
-    }
-}
 
 /// A caller: only ever made of a verified credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +14,7 @@ pub struct Caller {
     /// Who it is within its tenant: the token's subject, or the key's id.
     pub subject: Arc<str>,
     /// By what it was told.
-    pub actor: Actor,
+    pub actor: ActorKind,
     /// What it may.
     pub scopes: Scopes,
     /// What it may in other tenants, with [`Scope::AdminTenants`] only.
@@ -52,12 +29,18 @@ impl Caller {
             Arc::new(Caller {
                 tenant: TenantId::default_tenant(),
                 subject: "anybody".into(),
-                actor: Actor::Anybody,
+                actor: ActorKind::Anybody,
                 scopes: Scopes::all(),
                 across: Scopes::NONE,
             })
         });
         Arc::clone(&ANYBODY)
+    }
+
+    /// Authentication is off.
+    #[must_use]
+    pub fn is_anybody(&self) -> bool {
+        self.actor == ActorKind::Anybody
     }
 
     /// Whether it may do that in a tenant: in its own by its scopes; in another by the admin scope and the capability both.

@@ -48,12 +48,25 @@ pub enum AuthError {
     /// It was revoked.
     #[error("a revoked key")]
     Revoked,
+    /// Its tenant is shut out.
+    #[error("a credential of a tenant that is disabled")]
+    Disabled,
     /// Too many that were none came from there.
     #[error("too many failed attempts from this address")]
     TooMany,
 }
 
 impl AuthError {
+    /// Whether it is somebody's attempt to come in with what is no credential. Not where there was none at all, or one that was
+    /// good at another time or place: whoever has that need not guess, and may share its address with others.
+    #[must_use]
+    pub fn is_attempt(self) -> bool {
+        matches!(
+            self,
+            Self::Malformed | Self::Oversized | Self::Disagree | Self::Algorithm | Self::UnknownKey | Self::Signature | Self::Claims | Self::Key
+        )
+    }
+
     /// As it stands in log lines, the audit and metrics.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -73,6 +86,7 @@ impl AuthError {
             Self::Claims => "token_claims",
             Self::Key => "key_unknown",
             Self::Revoked => "key_revoked",
+            Self::Disabled => "tenant_disabled",
             Self::TooMany => "too_many_attempts",
         }
     }
@@ -87,6 +101,7 @@ impl AuthError {
             Self::Disagree => "the request brings two credentials that disagree: send one",
             Self::Expired => "the credential has expired: get a new one",
             Self::NotYet => "the credential is not valid yet: are the clocks right?",
+            Self::Disabled => "the tenant is disabled: ask who operates this host",
             Self::KeysUnavailable => "credentials can't be checked just now; try again in a moment",
             Self::TooMany => "too many failed attempts; try again later",
             Self::Algorithm | Self::UnknownKey | Self::Signature | Self::Audience | Self::Issuer | Self::Claims | Self::Key | Self::Revoked => {

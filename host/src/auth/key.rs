@@ -32,7 +32,6 @@ impl ApiKey {
     /// A new one, of the system's random numbers.
     #[must_use]
     pub fn generate() -> Self {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let (id, secret): ([u8; ID_CHARS / 2], [u8; SECRET_CHARS / 2]) = (random(), random());
         Self { id: hex(&id), secret: hex(&secret) }
     }
@@ -86,7 +85,7 @@ impl KeyHash {
     /// As it is kept.
     #[must_use]
     pub fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 
     /// Of what is kept.
@@ -109,8 +108,12 @@ impl KeyHash {
     }
 }
 
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[expect(clippy::expect_used, reason = "a system without random numbers can't do anything securely")]
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     bytes

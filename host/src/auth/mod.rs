@@ -4,7 +4,9 @@
 //! verified is kept by its hash until it expires, or until keys change, so that a signature is checked once and not with each
 //! request; a key of the host's own is looked up each time, so that a revocation counts at once.
 
+mod attempts;
 mod caller;
+pub mod development;
 mod error;
 mod key;
 mod keys;
@@ -14,12 +16,16 @@ mod tests;
 mod token;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 
-pub use caller::{Actor, Caller};
+use attempts::Attempts;
+pub use caller::Caller;
 pub use error::AuthError;
 pub use key::{ApiKey, KeyHash};
 pub use keys::{KeyError, Keys, Source};
@@ -62,13 +68,15 @@ pub struct Authenticator {
     expected: Expected,
     issued: ArcSwap<HashMap<String, Issued>>,
     verified: moka::sync::Cache<[u8; 32], (Verified, u64)>,
+    attempts: Attempts,
 }
 
 impl Authenticator {
-    /// With the keys of issuers, and what their tokens must say.
+    /// With the keys of issuers, what their tokens must say, and how many attempts may fail in a minute from one address.
     #[must_use]
-    pub fn new(keys: Keys, expected: Expected) -> Self {
-        Self { keys: Arc::new(keys), expected, issued: ArcSwap::default(), verified: moka::sync::Cache::new(KEPT) }
+    pub fn new(keys: Keys, expected: Expected, failed_per_minute: NonZeroU32) -> Self {
+        let verified = moka::sync::Cache::new(KEPT);
+        Self { keys: Arc::new(keys), expected, issued: ArcSwap::default(), verified, attempts: Attempts::new(failed_per_minute) }
     }
 
     /// Says which keys the host has issued, by their ids; from now on these count.
@@ -76,24 +84,49 @@ impl Authenticator {
         self.issued.store(Arc::new(issued));
     }
 
-    /// Who asks.
+    /// Adds a key that was just issued, or says anew what one is.
+    pub fn issue_one(&self, id: &str, issued: &Issued) {
+        self.issued.rcu(|table| {
+            let mut table = HashMap::clone(table);
+            table.insert(id.to_owned(), issued.clone());
+            table
+        });
+    }
+
+    /// How long that address is not listened to, since too many of its attempts failed.
+    #[must_use]
+    pub fn barred(&self, source: IpAddr) -> Option<Duration> {
+        self.attempts.barred(source)
+    }
+
+    /// Who asks, from which address.
     ///
     /// # Errors
     /// See [`AuthError`].
-    pub async fn authenticate(&self, presented: Presented<'_>) -> Result<Arc<Caller>, AuthError> {
+    pub async fn authenticate(&self, presented: Presented<'_>, source: Option<IpAddr>) -> Result<Arc<Caller>, AuthError> {
+        let outcome = self.check(presented, source).await;
+        if let (Err(error), Some(source)) = (&outcome, source)
+            && error.is_attempt()
+        {
+            self.attempts.failed(source);
+        }
+        outcome
+    }
+
+    async fn check(&self, presented: Presented<'_>, source: Option<IpAddr>) -> Result<Arc<Caller>, AuthError> {
         match (presented.bearer, presented.api_key) {
             (None, None) => Err(AuthError::Missing),
-            (Some(one), None) | (None, Some(one)) => self.one(one).await,
-            (Some(one), Some(other)) if one == other => self.one(one).await,
+            (Some(one), None) | (None, Some(one)) => self.one(one, source).await,
+            (Some(one), Some(other)) if one == other => self.one(one, source).await,
             // Both must be good, and the same caller's: which of two was meant nobody can know.
             (Some(one), Some(other)) => {
-                let (one, other) = (self.one(one).await?, self.one(other).await?);
+                let (one, other) = (self.one(one, source).await?, self.one(other, source).await?);
                 if (&one.tenant, &one.subject) == (&other.tenant, &other.subject) { Ok(one) } else { Err(AuthError::Disagree) }
             }
         }
     }
 
-    async fn one(&self, credential: &str) -> Result<Arc<Caller>, AuthError> {
+    async fn one(&self, credential: &str, source: Option<IpAddr>) -> Result<Arc<Caller>, AuthError> {
         if credential.len() > CREDENTIAL_BYTES {
             return Err(AuthError::Oversized);
         }
@@ -107,6 +140,10 @@ impl Authenticator {
             && of == generation
         {
             return if now_s < verified.until_s { Ok(verified.caller) } else { Err(AuthError::Expired) };
+        }
+        // What was good before still is; only what is new must wait until that address is listened to again.
+        if source.is_some_and(|source| self.attempts.barred(source).is_some()) {
+            return Err(AuthError::TooMany);
         }
         let verified = token::verify(&self.keys, &self.expected, credential).await?;
         self.verified.insert(hash, (verified.clone(), self.keys.generation()));

@@ -55,6 +55,14 @@ scopes! {
     AdminKeys "admin:keys";
 }
 
+impl Scope {
+    /// It permits changes, and not only to look or to ask.
+    #[must_use]
+    pub fn changes(self) -> bool {
+        !matches!(self, Self::ModelsRead | Self::ModelsPredict | Self::PluginsRead | Self::JobsRead | Self::AuditRead)
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -96,6 +104,12 @@ impl Scopes {
     #[must_use]
     pub fn permit(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u32) != 0
+    }
+
+    /// Whether it is none at all.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self.0 == 0
     }
 
     /// Whether all of those are among them.

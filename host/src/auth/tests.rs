@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::Router;
-use bulkhead_registry::TenantId;
+use bulkhead_registry::{ActorKind, TenantId};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -51,11 +51,11 @@ fn by_secret(claims: &Value) -> String {
 }
 
 async fn of(source: Source) -> Authenticator {
-    Authenticator::new(Keys::open(source).await.unwrap(), expected())
+    Authenticator::new(Keys::open(source).await.unwrap(), expected(), NonZeroU32::new(60).unwrap())
 }
 
 async fn bearer(authenticator: &Authenticator, token: &str) -> Result<Arc<Caller>, AuthError> {
-    authenticator.authenticate(Presented { bearer: Some(token), api_key: None }).await
+    authenticator.authenticate(Presented { bearer: Some(token), api_key: None }, None).await
 }
 
 fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
@@ -70,7 +70,7 @@ async fn a_good_token_names_tenant_subject_and_scopes() {
     let token = by_secret(&claims());
     for _ in 0..2 {
         let caller = bearer(&authenticator, &token).await.unwrap();
-        assert_eq!((caller.tenant.as_str(), &*caller.subject, caller.actor), ("acme", "ada", Actor::Token));
+        assert_eq!((caller.tenant.as_str(), &*caller.subject, caller.actor), ("acme", "ada", ActorKind::Token));
         assert_eq!(caller.scopes, Scopes::parse("models:read models:predict").unwrap());
         assert!(caller.may(Scope::ModelsRead, &caller.tenant) && !caller.may(Scope::ModelsWrite, &caller.tenant));
         assert!(!caller.may(Scope::ModelsRead, &TenantId::default_tenant()));
@@ -133,7 +133,7 @@ async fn each_thing_that_is_wrong_with_a_token_has_its_code() {
         assert!(matches!(error, AuthError::Malformed | AuthError::Algorithm), "{junk:?}: {error:?}");
     }
     assert_eq!(bearer(&authenticator, &"a".repeat(9000)).await, Err(AuthError::Oversized));
-    assert_eq!(authenticator.authenticate(Presented::default()).await, Err(AuthError::Missing));
+    assert_eq!(authenticator.authenticate(Presented::default(), None).await, Err(AuthError::Missing));
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ fn issued(key: &ApiKey, subject: &str) -> Issued {
     let caller = Caller {
         tenant: "acme".parse().unwrap(),
         subject: subject.into(),
-        actor: Actor::Key,
+        actor: ActorKind::Key,
         scopes: Scopes::parse("models:predict").unwrap(),
         across: Scopes::NONE,
     };
@@ -232,7 +232,7 @@ async fn keys_of_the_hosts_own_are_revoked_at_once() {
     let row = issued(&key, "ci");
     let table = |row: Issued| HashMap::from([(key.id().to_owned(), row)]);
     authenticator.issue(table(row.clone()));
-    let ask = async |text: &str| authenticator.authenticate(Presented { api_key: Some(text), bearer: None }).await;
+    let ask = async |text: &str| authenticator.authenticate(Presented { api_key: Some(text), bearer: None }, None).await;
     assert_eq!(&*ask(&key.reveal()).await.unwrap().subject, "ci");
     assert_eq!(&*bearer(&authenticator, &key.reveal()).await.unwrap().subject, "ci", "either header will do");
     assert_eq!(ask(&other.reveal()).await, Err(AuthError::Key));
@@ -255,7 +255,7 @@ async fn two_credentials_must_be_the_same_callers() {
     let key = ApiKey::generate();
     authenticator.issue(HashMap::from([(key.id().to_owned(), issued(&key, "ci"))]));
     let (own, same) = (by_secret(&claims()), by_secret(&with(&[("sub", json!("ci"))])));
-    let both = async |bearer: &str, api_key: &str| authenticator.authenticate(Presented { bearer: Some(bearer), api_key: Some(api_key) }).await;
+    let both = async |bearer: &str, api_key: &str| authenticator.authenticate(Presented { bearer: Some(bearer), api_key: Some(api_key) }, None).await;
     assert_eq!(both(&own, &key.reveal()).await, Err(AuthError::Disagree));
     assert!(both(&same, &key.reveal()).await.is_ok() && both(&key.reveal(), &key.reveal()).await.is_ok());
     assert_eq!(both(&own, "bhk_0").await, Err(AuthError::Malformed), "each must be good");
@@ -268,4 +268,39 @@ fn callers_are_told_no_more_than_they_should_be() {
         .to_vec();
     assert!(told.iter().all(|text| *text == told[0]), "{told:?}");
     assert_ne!(AuthError::Signature.code(), AuthError::UnknownKey.code());
+}
+
+#[tokio::test]
+async fn a_minted_token_is_good_and_another_secret_s_is_not() {
+    let mint = development::Mint {
+        tenant: "acme".to_owned(),
+        subject: "ada".to_owned(),
+        scopes: Scopes::parse("models:read").unwrap(),
+        across: Scopes::NONE,
+        lifetime: Duration::from_secs(60),
+        expected: expected(),
+    };
+    let authenticator = of(Source::Secret(SECRET.to_vec())).await;
+    let caller = bearer(&authenticator, &development::mint(SECRET, &mint).unwrap()).await.unwrap();
+    assert_eq!((caller.tenant.as_str(), &*caller.subject, caller.scopes), ("acme", "ada", mint.scopes));
+    let other = development::mint(b"another secret of thirty-two bytes", &mint).unwrap();
+    assert_eq!(bearer(&authenticator, &other).await, Err(AuthError::Signature));
+}
+
+#[tokio::test]
+async fn who_tries_many_is_not_listened_to_but_who_was_good_is() {
+    let authenticator = Authenticator::new(Keys::open(Source::Secret(SECRET.to_vec())).await.unwrap(), expected(), NonZeroU32::new(5).unwrap());
+    let source = Some(IpAddr::from([10, 0, 0, 1]));
+    let ask = async |token: &str, source| authenticator.authenticate(Presented { bearer: Some(token), api_key: None }, source).await.map(drop);
+    let (known, new) = (by_secret(&claims()), by_secret(&with(&[("sub", json!("bob"))])));
+    ask(&known, source).await.unwrap();
+    let guess = |n: u32| signed(Algorithm::HS256, None, &EncodingKey::from_secret(format!("a guess, one of many: {n}").as_bytes()), &claims());
+    for n in 0..6 {
+        assert_eq!(ask(&guess(n), source).await, Err(AuthError::Signature));
+    }
+    assert_eq!(ask(&guess(7), source).await, Err(AuthError::TooMany));
+    assert_eq!(ask(&new, source).await, Err(AuthError::TooMany));
+    assert_eq!(ask(&known, source).await, Ok(()));
+    assert_eq!(ask(&new, Some(IpAddr::from([10, 0, 0, 2]))).await, Ok(()));
+    assert!(authenticator.barred(IpAddr::from([10, 0, 0, 1])).is_some());
 }

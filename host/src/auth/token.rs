@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bulkhead_registry::TenantId;
+use bulkhead_registry::{ActorKind, TenantId};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 
-use super::caller::{Actor, Caller};
+use super::caller::Caller;
 use super::error::AuthError;
 use super::keys::{Keys, Known};
 use super::scope::Scopes;
@@ -102,7 +102,7 @@ fn checked(known: &Known, algorithm: Algorithm, expected: &Expected, token: &str
     }
     let scopes = |listed: &Option<Listed>| listed.as_ref().map(Listed::scopes).unwrap_or_default();
     let caller =
-        Caller { tenant, subject: claims.sub.as_str().into(), actor: Actor::Token, scopes: scopes(&claims.scope), across: scopes(&claims.xt) };
+        Caller { tenant, subject: claims.sub.as_str().into(), actor: ActorKind::Token, scopes: scopes(&claims.scope), across: scopes(&claims.xt) };
     Ok(Verified { caller: Arc::new(caller), until_s: claims.exp.saturating_add(LEEWAY_S) })
 }
 

@@ -21,6 +21,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<String>,
+    tenant: Option<String>,
 }
 
 impl Client {
@@ -44,7 +45,8 @@ impl Client {
         let http = http.build().context("the HTTP client can't start")?;
         // An empty variable is how shells and compose files say "none".
         let token = options.token.clone().filter(|token| !token.is_empty());
-        Ok(Self { http, base, token })
+        let tenant = options.as_tenant.clone().filter(|tenant| !tenant.is_empty());
+        Ok(Self { http, base, token, tenant })
     }
 
     /// The address of a resource; the parts are escaped.
@@ -58,7 +60,10 @@ impl Client {
     }
 
     pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        let request = self.http.request(method, url);
+        let mut request = self.http.request(method, url);
+        if let Some(tenant) = &self.tenant {
+            request = request.header("x-bulkhead-tenant", tenant);
+        }
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -155,7 +160,7 @@ mod tests {
     use super::*;
 
     fn client(url: &str) -> anyhow::Result<Client> {
-        Client::new(&ClientOptions { url: url.to_owned(), token: Some(String::new()) })
+        Client::new(&ClientOptions { url: url.to_owned(), token: Some(String::new()), as_tenant: None })
     }
 
     #[test]

@@ -2,11 +2,14 @@
 //!
 //! Exit codes are for scripts: 0 done, 1 refused or failed, 2 wrong usage, 3 no host answers.
 
+mod audit;
 mod client;
 mod content_type;
 mod doctor;
 mod failure;
 mod fields;
+mod key;
+mod lifetime;
 mod local;
 mod model;
 mod names;
@@ -15,6 +18,8 @@ mod out;
 mod plugin;
 mod predict;
 mod table;
+mod tenant;
+mod token;
 mod tune;
 mod upload;
 
@@ -35,6 +40,10 @@ pub(crate) struct ClientOptions {
     /// The credential to show it
     #[arg(long, env = "BULKHEAD_TOKEN", hide_env_values = true, global = true, help_heading = "Host")]
     token: Option<String>,
+
+    /// In whose name to ask, where the credential may in others than its own
+    #[arg(long, env = "BULKHEAD_AS_TENANT", global = true, help_heading = "Host", value_name = "TENANT")]
+    as_tenant: Option<String>,
 }
 
 /// What the command line does, `serve` aside.
@@ -52,6 +61,20 @@ pub(crate) enum Command {
     Predict(predict::PredictArgs),
     /// Measure which batches, sessions and threads suit a model on this machine
     Tune(tune::TuneArgs),
+    /// Make tokens for development
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Say who the host takes the credential for
+    Whoami(model::Format),
+    /// Have keys issued, and revoke them
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Say what tenants are and may
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    /// See who did what, and check that the record is whole
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Print the host's OpenAPI document
     Openapi(openapi::OpenapiArgs),
 }
@@ -80,6 +103,11 @@ async fn dispatch(command: Command, options: &ClientOptions) -> anyhow::Result<E
         Command::Model(command) => model::run(command, &Client::new(options)?).await?,
         Command::Predict(args) => predict::run(args, &Client::new(options)?).await?,
         Command::Tune(args) => tune::run(args).await?,
+        Command::Token(command) => token::run(command)?,
+        Command::Whoami(format) => token::whoami(&Client::new(options)?, format).await?,
+        Command::Key(command) => key::run(command, &Client::new(options)?).await?,
+        Command::Tenant(command) => tenant::run(command, &Client::new(options)?).await?,
+        Command::Audit(command) => audit::run(command, &Client::new(options)?).await?,
         Command::Openapi(args) => openapi::run(args, &Client::new(options)?).await?,
     }
     Ok(ExitCode::SUCCESS)

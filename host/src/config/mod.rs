@@ -3,6 +3,7 @@
 //! Precedence is flag, environment, file, default. A key `section.key` of the file is the variable
 //! `BULKHEAD_SECTION_KEY`. Unknown keys are mistakes, and all mistakes are reported at once.
 
+mod auth;
 mod deploy;
 mod reader;
 
@@ -10,6 +11,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use auth::{Audit, Auth, Keys};
+use bulkhead_registry::Quotas;
 pub use deploy::{DeployModel, DeployPlugin};
 use reader::Reader;
 use tracing_subscriber::EnvFilter;
@@ -33,6 +36,12 @@ pub struct Config {
     pub engine: Engine,
     /// `[telemetry]`.
     pub telemetry: Telemetry,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[audit]`.
+    pub audit: Audit,
+    /// `[quotas]`: of a tenant about which nothing was said.
+    pub quotas: Quotas,
     /// `[[plugins]]`: deployed at start.
     pub plugins: Vec<DeployPlugin>,
     /// `[[models]]`: deployed at start.
@@ -169,6 +178,9 @@ impl Config {
                 format: reader.choice("telemetry.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)], LogFormat::Text),
                 nv_names: reader.boolean("telemetry.nv_metrics", false),
             },
+            auth: auth::auth(&mut reader, folder),
+            audit: auth::audit(&mut reader),
+            quotas: auth::quotas(&mut reader),
             plugins: deploy::plugins(&mut reader, folder),
             models: deploy::models(&mut reader, folder),
         };
@@ -178,14 +190,10 @@ impl Config {
                 config.telemetry.filter
             ));
         }
-        let authentication = reader.choice("auth.mode", &[("off", false), ("required", true)], false);
-        if authentication {
-            reader.mistake("`auth.mode`: `required` is not there yet in this version; only `off` is".to_owned());
-        }
         for (key, address) in [("listen", config.listen), ("grpc_listen", config.grpc_listen), ("admin_listen", config.admin_listen)] {
-            if !address.ip().is_loopback() {
+            if !config.auth.required && !address.ip().is_loopback() {
                 reader.mistake(format!(
-                    "`{key}`: `{address}` is no loopback address, and authentication is off: anybody could upload code; listen on 127.0.0.1 and put a proxy that authenticates before it"
+                    "`{key}`: `{address}` is no loopback address, and authentication is off: anybody could upload code; set `auth.mode = \"required\"` (BULKHEAD_AUTH_MODE), or listen on 127.0.0.1"
                 ));
             }
         }

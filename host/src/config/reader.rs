@@ -8,10 +8,11 @@ use toml::{Table, Value};
 use super::Mistakes;
 
 /// Variables that belong to other parts of Bulkhead: the client and the set-up scripts.
-const OTHER_VARIABLES: [&str; 5] = ["BULKHEAD_CONFIG", "BULKHEAD_URL", "BULKHEAD_TOKEN", "BULKHEAD_CACHE_DIR", "BULKHEAD_WASM_TOOLCHAIN"];
+const OTHER_VARIABLES: [&str; 6] =
+    ["BULKHEAD_CONFIG", "BULKHEAD_URL", "BULKHEAD_TOKEN", "BULKHEAD_AS_TENANT", "BULKHEAD_CACHE_DIR", "BULKHEAD_WASM_TOOLCHAIN"];
 
 /// Sections of the file; a variable's name is split after one of these.
-const SECTIONS: [&str; 5] = ["http", "sandbox", "engine", "telemetry", "auth"];
+const SECTIONS: [&str; 7] = ["http", "sandbox", "engine", "telemetry", "auth", "audit", "quotas"];
 
 pub(super) struct Reader {
     table: Table,
@@ -84,6 +85,20 @@ impl Reader {
 
     pub(super) fn text(&mut self, key: &str, default: &str) -> String {
         self.optional_text(key).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A list; of a variable, with commas in between.
+    pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let value = self.take(key)?;
+        let texts = match &value {
+            Value::String(text) => Some(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()),
+            Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        if texts.is_none() {
+            self.wrong(key, "a list of strings", &value);
+        }
+        texts.filter(|texts: &Vec<String>| !texts.is_empty())
     }
 
     pub(super) fn number(&mut self, key: &str, range: RangeInclusive<u64>, default: u64) -> u64 {

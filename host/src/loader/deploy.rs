@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bulkhead_registry::{Manifest, ModelRef, PluginRef, Stage, TenantId, VersionRecord};
+use bulkhead_registry::{Manifest, ModelRef, Origin, PluginRef, Stage, TenantId, VersionRecord};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -18,6 +18,8 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Something that is not as the configuration or the registry says.
 #[derive(Debug, Clone)]
 pub struct Problem {
+    /// Whose it is; none where that can't be said.
+    pub tenant: Option<TenantId>,
     /// Which plugin or version.
     pub what: String,
     /// Why.
@@ -49,7 +51,7 @@ impl Loader {
         let _turn = self.turn(&record.tenant, record.model.name.as_str()).await;
         let record = match self.store().version(&record.tenant, &record.model).await {
             Ok(record) => record?,
-            Err(error) => return Some(Problem { what: format!("model {}", record.model), why: error.to_string() }),
+            Err(error) => return Some(Problem { tenant: Some(record.tenant), what: format!("model {}", record.model), why: error.to_string() }),
         };
         if matches!(self.slots().state(&record.tenant, &record.model), Some(State::Ready(_))) {
             return None;
@@ -70,7 +72,7 @@ impl Loader {
                 if record.stage == Stage::Production {
                     self.slots().set_production(&record.tenant, &record.model.name, Some(record.model.version.clone()));
                 }
-                Some(Problem { what: format!("model {}", record.model), why })
+                Some(Problem { tenant: Some(record.tenant), what: format!("model {}", record.model), why })
             }
         }
     }
@@ -80,12 +82,12 @@ impl Loader {
         let mut problems = Vec::new();
         for plugin in plugins {
             if let Err(why) = self.deploy_plugin(tenant, plugin).await {
-                problems.push(Problem { what: format!("plugin {}@{}", plugin.name, plugin.version), why });
+                problems.push(Problem { tenant: Some(tenant.clone()), what: format!("plugin {}@{}", plugin.name, plugin.version), why });
             }
         }
         for model in models {
             if let Err(why) = self.deploy_model(tenant, model).await {
-                problems.push(Problem { what: format!("model {}@{}", model.name, model.version), why });
+                problems.push(Problem { tenant: Some(tenant.clone()), what: format!("model {}@{}", model.name, model.version), why });
             }
         }
         for problem in &problems {
@@ -97,7 +99,7 @@ impl Loader {
     async fn deploy_plugin(&self, tenant: &TenantId, plugin: &DeployPlugin) -> Result<(), String> {
         let reference: PluginRef = format!("{}@{}", plugin.name, plugin.version).parse().map_err(readable)?;
         let bytes = tokio::fs::read(&plugin.file).await.map_err(|error| format!("`{}` can't be read: {error}", plugin.file.display()))?;
-        self.add_plugin(tenant, reference, bytes).await.map(drop).map_err(readable)
+        self.add_plugin(tenant, reference, bytes, &Origin::host()).await.map(drop).map_err(readable)
     }
 
     async fn deploy_model(&self, tenant: &TenantId, model: &DeployModel) -> Result<(), String> {
@@ -123,14 +125,14 @@ impl Loader {
                     Some(upload)
                 }
             };
-            let new = NewVersion { tenant: tenant.clone(), model: reference.clone(), manifest, upload, staging: false };
+            let new = NewVersion { tenant: tenant.clone(), model: reference.clone(), manifest, upload, staging: false, by: Origin::host() };
             self.add_version(new).await.map_err(readable)
         }
         .await;
         match outcome {
             // What was there keeps its stage: a promotion by hand outlasts a restart.
             Ok((record, new)) if !new || record.stage == Stage::Production => Ok(()),
-            Ok((record, _)) => self.promote(tenant, &record.model).await.map(drop).map_err(readable),
+            Ok((record, _)) => self.promote(tenant, &record.model, &Origin::host()).await.map(drop).map_err(readable),
             Err(why) => {
                 if self.slots().state(tenant, &reference).is_none() {
                     self.slots().set(tenant, &reference, State::Failed(why.clone()));

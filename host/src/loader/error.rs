@@ -4,6 +4,7 @@ use bulkhead_registry::{ArtifactError, ManifestError, ModelRef, PluginRef, Store
 
 use crate::engine::BackendError;
 use crate::sandbox::{Refused, SandboxError};
+use crate::tenants::Exceeded;
 
 /// Why something can't be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum LoaderError {
         /// Why not.
         why: String,
     },
+    /// The tenant keeps, or has compiled, as much as it may.
+    #[error(transparent)]
+    Quota(#[from] Exceeded),
     /// The upload brings an artifact that the manifest has no use for, or lacks one that it needs.
     #[error("{0}")]
     Parts(String),

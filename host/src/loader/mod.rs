@@ -25,6 +25,7 @@ use crate::engine::Engine;
 use crate::predict::Slots;
 use crate::sandbox::{Plugin, Sandboxes};
 use crate::telemetry::metrics::Metrics;
+use crate::tenants::Tenants;
 
 /// Held by who changes a model.
 pub type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub slots: Arc<Slots>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What each tenant may take.
+    pub tenants: Arc<Tenants>,
     /// Models in memory, which live as long as somebody uses them.
     pub models: Mutex<HashMap<ModelKey, ModelPlace>>,
     /// Plugins that are compiled.

@@ -1,6 +1,6 @@
 //! Plugins: taken in, compiled, kept at hand, removed.
 
-use bulkhead_registry::{Deleted, Digest, PluginRecord, PluginRef, Put, TenantId};
+use bulkhead_registry::{Deleted, Digest, Kept, Origin, PluginRecord, PluginRef, Put, TenantId};
 
 use super::{Loader, LoaderError};
 use crate::clock;
@@ -11,13 +11,22 @@ impl Loader {
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn add_plugin(&self, tenant: &TenantId, plugin: PluginRef, bytes: Vec<u8>) -> Result<(PluginRecord, bool), LoaderError> {
+    pub async fn add_plugin(&self, tenant: &TenantId, plugin: PluginRef, bytes: Vec<u8>, by: &Origin) -> Result<(PluginRecord, bool), LoaderError> {
         let digest = Digest::of(&bytes);
         if let Some(there) = self.store().plugin(tenant, &plugin).await? {
             return if there.digest == digest { Ok((there, false)) } else { Err(conflict(&plugin, &there)) };
         }
         let size = bytes.len() as u64;
-        let compiled = self.0.sandboxes.admit(tenant.as_str(), &plugin.to_string(), &digest, bytes.clone()).await?;
+        let bounds = self.0.tenants.tenant(tenant);
+        let more = Kept { bytes: size, versions: 0 };
+        bounds.room(self.store().kept(tenant).await?, more)?;
+        bounds.may_compile()?;
+        let began = clock::now();
+        let compiled = self.0.sandboxes.admit(tenant.as_str(), &plugin.to_string(), &digest, bytes.clone()).await;
+        bounds.compiled(began.elapsed());
+        let compiled = compiled?;
+        let _storing = bounds.storing().await;
+        bounds.room(self.store().kept(tenant).await?, more)?;
         let _recording = self.0.blobs.read().await;
         let mut upload = self.artifacts().begin(u64::MAX).await?;
         upload.write(&bytes).await?;
@@ -33,7 +42,7 @@ impl Loader {
             description: serde_json::json!({ "summary": summary }),
             created_at: clock::unix_ms(),
         };
-        match self.store().put_plugin(record).await? {
+        match self.store().put_plugin(record, by).await? {
             Put::Created(record) => {
                 self.0.plugins.lock().insert((tenant.clone(), plugin), compiled);
                 Ok((record, true))
@@ -47,9 +56,9 @@ impl Loader {
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<(), LoaderError> {
+    pub async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef, by: &Origin) -> Result<(), LoaderError> {
         let record = self.store().plugin(tenant, plugin).await?;
-        match self.store().delete_plugin(tenant, plugin).await? {
+        match self.store().delete_plugin(tenant, plugin, by).await? {
             Deleted::Done => {
                 self.0.plugins.lock().remove(&(tenant.clone(), plugin.clone()));
                 if let Some(record) = record {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bulkhead_registry::{
-    Deleted, Digest, Manifest, ModelName, ModelRef, Promoted, Put, PutStage, RolledBack, Stage, Stored, TenantId, Upload, Version, VersionRecord,
+    AuditEntry, Deleted, Digest, Kept, Manifest, ModelName, ModelRef, Origin, Outcome, Promoted, Put, PutStage, RolledBack, Stage, Stored, TenantId,
+    Upload, Version, VersionRecord,
 };
 
 use super::{Loader, LoaderError};
@@ -23,6 +24,8 @@ pub struct NewVersion {
     pub upload: Option<Upload>,
     /// Keeps it out of production though it is the model's first.
     pub staging: bool,
+    /// Who brings it.
+    pub by: Origin,
 }
 
 impl Loader {
@@ -31,11 +34,11 @@ impl Loader {
     /// # Errors
     /// See [`LoaderError`].
     pub async fn add_version(&self, new: NewVersion) -> Result<(VersionRecord, bool), LoaderError> {
-        let NewVersion { tenant, model, manifest, upload, staging } = new;
+        let NewVersion { tenant, model, manifest, upload, staging, by } = new;
         let _turn = self.turn(&tenant, model.name.as_str()).await;
         let recording = self.0.blobs.read().await;
         let stored = self.artifact(&tenant, &manifest, upload).await?;
-        let outcome = self.try_and_record(&tenant, &model, manifest, &stored, staging).await;
+        let outcome = self.try_and_record((&tenant, &model), manifest, &stored, staging, &by).await;
         drop(recording);
         if outcome.is_err()
             && let Err(error) = self.drop_unused(&stored.digest).await
@@ -64,16 +67,21 @@ impl Loader {
 
     async fn try_and_record(
         &self,
-        tenant: &TenantId,
-        model: &ModelRef,
+        (tenant, model): (&TenantId, &ModelRef),
         manifest: Manifest,
         stored: &Stored,
         staging: bool,
+        by: &Origin,
     ) -> Result<(VersionRecord, bool), LoaderError> {
         if let Some(there) = self.store().version(tenant, model).await? {
             return if there.digest == stored.digest && there.manifest == manifest { Ok((there, false)) } else { Err(conflict(model, &there)) };
         }
+        let bounds = self.0.tenants.tenant(tenant);
+        let more = Kept { bytes: stored.size, versions: 1 };
+        bounds.room(self.store().kept(tenant).await?, more)?;
         let slot = self.build(tenant, model, &manifest, &stored.digest).await?;
+        let _storing = bounds.storing().await;
+        bounds.room(self.store().kept(tenant).await?, more)?;
         let signature = serde_json::to_value(SignatureDocument::from(slot.signature())).unwrap_or_default();
         let record = VersionRecord {
             tenant: tenant.clone(),
@@ -85,7 +93,7 @@ impl Loader {
             stage: Stage::Staging,
             created_at: clock::unix_ms(),
         };
-        let put = self.store().put_version(record, if staging { PutStage::Staging } else { PutStage::Auto }).await?;
+        let put = self.store().put_version(record, if staging { PutStage::Staging } else { PutStage::Auto }, by).await?;
         match put {
             Put::Created(record) => {
                 self.place(&record, slot);
@@ -101,10 +109,10 @@ impl Loader {
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn promote(&self, tenant: &TenantId, model: &ModelRef) -> Result<Promoted, LoaderError> {
+    pub async fn promote(&self, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<Promoted, LoaderError> {
         let _turn = self.turn(tenant, model.name.as_str()).await;
         self.load_if_needed(tenant, model).await?;
-        let promoted = self.store().promote(tenant, model).await?.ok_or_else(|| not_found(model))?;
+        let promoted = self.store().promote(tenant, model, by).await?.ok_or_else(|| not_found(model))?;
         self.slots().set_production(tenant, &model.name, Some(model.version.clone()));
         if let Some(from) = promoted.from.clone().filter(|_| promoted.changed) {
             self.archive(tenant, ModelRef { name: model.name.clone(), version: from });
@@ -116,9 +124,9 @@ impl Loader {
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn roll_back(&self, tenant: &TenantId, name: &ModelName) -> Result<(Version, Version), LoaderError> {
+    pub async fn roll_back(&self, tenant: &TenantId, name: &ModelName, by: &Origin) -> Result<(Version, Version), LoaderError> {
         let _turn = self.turn(tenant, name.as_str()).await;
-        match self.store().rollback(tenant, name).await? {
+        match self.store().rollback(tenant, name, by).await? {
             RolledBack::Done { from, to } => {
                 let target = ModelRef { name: name.clone(), version: to.clone() };
                 // It answered before; should it not load now, the version rolled back from is what must not answer.
@@ -138,10 +146,10 @@ impl Loader {
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn delete_version(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
+    pub async fn delete_version(&self, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<(), LoaderError> {
         let _turn = self.turn(tenant, model.name.as_str()).await;
         let digest: Option<Digest> = self.store().version(tenant, model).await?.map(|record| record.digest);
-        match self.store().delete_version(tenant, model).await? {
+        match self.store().delete_version(tenant, model, by).await? {
             Deleted::Done => {
                 if let Some(slot) = self.slots().remove(tenant, model) {
                     self.retire(slot);
@@ -175,9 +183,15 @@ impl Loader {
 
     /// Takes all versions of a model out of memory, once their requests are answered; true where there are any. They stay
     /// out until [`Loader::load_again`], or the next start.
-    pub async fn unload(&self, tenant: &TenantId, name: &ModelName) -> bool {
+    ///
+    /// # Errors
+    /// Where that can't be written down; nothing is unloaded then.
+    pub async fn unload(&self, tenant: &TenantId, name: &ModelName, by: &Origin) -> Result<bool, LoaderError> {
         let _turn = self.turn(tenant, name.as_str()).await;
         let versions = self.versions_of(tenant, name);
+        if !versions.is_empty() {
+            self.note(tenant, name, "model.unload", by).await?;
+        }
         for (model, state) in &versions {
             if matches!(state, State::Ready(_) | State::Unloaded)
                 && let Some(slot) = self.slots().set(tenant, model, State::Stopped)
@@ -186,16 +200,19 @@ impl Loader {
             }
         }
         self.count_versions();
-        !versions.is_empty()
+        Ok(!versions.is_empty())
     }
 
     /// Puts a model that was unloaded, or could not be loaded, back; true where there is one.
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn load_again(&self, tenant: &TenantId, name: &ModelName) -> Result<bool, LoaderError> {
+    pub async fn load_again(&self, tenant: &TenantId, name: &ModelName, by: &Origin) -> Result<bool, LoaderError> {
         let _turn = self.turn(tenant, name.as_str()).await;
         let versions = self.versions_of(tenant, name);
+        if !versions.is_empty() {
+            self.note(tenant, name, "model.load", by).await?;
+        }
         for (model, state) in &versions {
             let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
             match (state, record.stage) {
@@ -207,6 +224,22 @@ impl Loader {
         }
         self.count_versions();
         Ok(!versions.is_empty())
+    }
+
+    /// Writes down what changes nothing in the registry.
+    async fn note(&self, tenant: &TenantId, name: &ModelName, action: &str, by: &Origin) -> Result<(), LoaderError> {
+        let entry = AuditEntry {
+            at: clock::unix_ms(),
+            by: by.clone(),
+            action: action.to_owned(),
+            target_kind: "model".to_owned(),
+            target: name.to_string(),
+            target_tenant: Some(tenant.clone()),
+            outcome: Outcome::Allowed,
+            reason: None,
+            detail: None,
+        };
+        Ok(self.store().append_audit(vec![entry]).await?)
     }
 
     fn versions_of(&self, tenant: &TenantId, name: &ModelName) -> Vec<(ModelRef, State)> {

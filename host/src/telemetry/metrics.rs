@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::core::Collector;
+use prometheus::proto::Metric;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::clock;
@@ -35,6 +36,7 @@ pub struct Metrics {
     pub plugin_log_lines_dropped: IntCounter,
     /// Predict requests for which there was no place.
     pub turned_away: IntCounter,
+    refused: IntCounterVec,
 }
 
 impl Metrics {
@@ -86,7 +88,15 @@ impl Metrics {
         let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
         let turned_away =
             IntCounter::new("requests_turned_away_total", "Requests and streams beyond `http.max_in_flight`, refused before anything was read")?;
-        let all: [Box<dyn Collector>; 11] = [
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "requests_refused_total",
+                "Requests whose credential was none, or did not permit what was asked, by the reason that the audit has",
+            ),
+            &["reason"],
+        )?;
+        let all: [Box<dyn Collector>; 12] = [
+            Box::new(refused.clone()),
             Box::new(turned_away.clone()),
             Box::new(model_bytes.clone()),
             Box::new(cache_events.clone()),
@@ -115,15 +125,25 @@ impl Metrics {
             model_bytes,
             plugin_log_lines_dropped: dropped,
             turned_away,
+            refused,
         })
     }
 
-    /// The text that Prometheus reads.
+    /// The text that Prometheus reads; of one tenant, only what is labelled as its own.
     ///
     /// # Errors
     /// Where a metric can't be written.
-    pub fn text(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+    pub fn text(&self, tenant: Option<&str>) -> prometheus::Result<String> {
+        let mut families = self.registry.gather();
+        if let Some(tenant) = tenant {
+            let is_own = |metric: &Metric| metric.get_label().iter().any(|label| label.name() == "tenant" && label.value() == tenant);
+            for family in &mut families {
+                let own: Vec<_> = family.take_metric().into_iter().filter(is_own).collect();
+                family.set_metric(own);
+            }
+            families.retain(|family| !family.get_metric().is_empty());
+        }
+        TextEncoder::new().encode_to_string(&families)
     }
 
     /// Handles for one version of a model: looked up once, when it is loaded.
@@ -172,6 +192,11 @@ impl Metrics {
         let apart = IntGauge::new("apart", "Requests that wait for a model that is not the version's own");
         let metrics = self.engine(tenant, model, version);
         EngineMetrics { queue_depth: apart.unwrap_or_else(|_| metrics.queue_depth.clone()), ..metrics }
+    }
+
+    /// A request was refused, for one of the reasons that there are.
+    pub fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
     }
 
     /// How many versions are in each state.

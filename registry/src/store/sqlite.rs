@@ -4,6 +4,8 @@
 //! it writes. Writers of this process stand in the pool's fair queue instead of retrying against a lock; writers of
 //! another process are waited for. Readers have connections of their own and, in WAL mode, wait for nobody.
 
+mod audit;
+mod identity;
 mod plugins;
 mod promotions;
 mod rows;
@@ -17,6 +19,8 @@ use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, 
 use sqlx::{ConnectOptions as _, Connection as _, Transaction};
 
 use super::{Deleted, Promoted, Put, PutStage, RolledBack, Store, StoreError};
+use crate::audit::{AuditEntry, AuditFilter, AuditRecord, Origin};
+use crate::identity::{Kept, KeyRecord, Revoked, TenantRecord};
 use crate::ids::{Digest, ModelName, ModelRef, PluginName, PluginRef, TenantId};
 use crate::model::{ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotion, VersionRecord};
 
@@ -107,8 +111,8 @@ impl From<sqlx::Error> for StoreError {
 /// Every verb is in the file of what it is about.
 #[async_trait]
 impl Store for SqliteStore {
-    async fn put_plugin(&self, record: PluginRecord) -> Result<Put<PluginRecord>, StoreError> {
-        plugins::put(self, record).await
+    async fn put_plugin(&self, record: PluginRecord, by: &Origin) -> Result<Put<PluginRecord>, StoreError> {
+        plugins::put(self, record, by).await
     }
 
     async fn plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Option<PluginRecord>, StoreError> {
@@ -123,12 +127,12 @@ impl Store for SqliteStore {
         plugins::of_name(self, tenant, name).await
     }
 
-    async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Deleted, StoreError> {
-        plugins::delete(self, tenant, plugin).await
+    async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef, by: &Origin) -> Result<Deleted, StoreError> {
+        plugins::delete(self, tenant, plugin, by).await
     }
 
-    async fn put_version(&self, record: VersionRecord, stage: PutStage) -> Result<Put<VersionRecord>, StoreError> {
-        versions::put(self, record, stage).await
+    async fn put_version(&self, record: VersionRecord, stage: PutStage, by: &Origin) -> Result<Put<VersionRecord>, StoreError> {
+        versions::put(self, record, stage, by).await
     }
 
     async fn version(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<VersionRecord>, StoreError> {
@@ -155,16 +159,16 @@ impl Store for SqliteStore {
         plugins::all(self).await
     }
 
-    async fn delete_version(&self, tenant: &TenantId, model: &ModelRef) -> Result<Deleted, StoreError> {
-        versions::delete(self, tenant, model).await
+    async fn delete_version(&self, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<Deleted, StoreError> {
+        versions::delete(self, tenant, model, by).await
     }
 
-    async fn promote(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<Promoted>, StoreError> {
-        promotions::promote(self, tenant, model).await
+    async fn promote(&self, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<Option<Promoted>, StoreError> {
+        promotions::promote(self, tenant, model, by).await
     }
 
-    async fn rollback(&self, tenant: &TenantId, model: &ModelName) -> Result<RolledBack, StoreError> {
-        promotions::rollback(self, tenant, model).await
+    async fn rollback(&self, tenant: &TenantId, model: &ModelName, by: &Origin) -> Result<RolledBack, StoreError> {
+        promotions::rollback(self, tenant, model, by).await
     }
 
     async fn history(&self, tenant: &TenantId, model: &ModelName, page: &Page) -> Result<Paged<Promotion>, StoreError> {
@@ -177,6 +181,50 @@ impl Store for SqliteStore {
                  OR EXISTS (SELECT 1 FROM versions WHERE digest = $1)",
         );
         Ok(used.bind(digest.to_string()).fetch_one(&self.reads).await?)
+    }
+
+    async fn put_key(&self, record: KeyRecord, by: &Origin) -> Result<Put<KeyRecord>, StoreError> {
+        identity::put_key(self, record, by).await
+    }
+
+    async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Paged<KeyRecord>, StoreError> {
+        identity::keys(self, tenant, page).await
+    }
+
+    async fn all_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        identity::all_keys(self).await
+    }
+
+    async fn revoke_key(&self, tenant: &TenantId, id: &str, at: i64, by: &Origin) -> Result<Revoked, StoreError> {
+        identity::revoke_key(self, tenant, id, at, by).await
+    }
+
+    async fn put_tenant(&self, record: TenantRecord, by: &Origin) -> Result<TenantRecord, StoreError> {
+        identity::put_tenant(self, record, by).await
+    }
+
+    async fn all_tenants(&self) -> Result<Vec<TenantRecord>, StoreError> {
+        identity::all_tenants(self).await
+    }
+
+    async fn known_tenants(&self) -> Result<Vec<TenantId>, StoreError> {
+        identity::known_tenants(self).await
+    }
+
+    async fn kept(&self, tenant: &TenantId) -> Result<Kept, StoreError> {
+        identity::kept(self, tenant).await
+    }
+
+    async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        audit::append(self, entries).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Paged<AuditRecord>, StoreError> {
+        audit::page(self, filter, page).await
+    }
+
+    async fn retain_audit(&self, before: i64, by: &Origin) -> Result<u64, StoreError> {
+        audit::retain(self, before, by).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -217,6 +265,7 @@ mod tests {
         run("INSERT INTO versions VALUES ('t', 'm', '1', '1', 'd', 0, 'onnx', '{}', '{}', 'production', 0)").await.unwrap();
         run("INSERT INTO plugins VALUES ('t', 'p', '1', '1', 'w', 'd', 0, '[]', '{}', 0)").await.unwrap();
         run("INSERT INTO version_plugins VALUES ('t', 'm', '1', 'p', '1')").await.unwrap();
+        store.append_audit(vec![crate::audit::tests::entry("one")]).await.unwrap();
         for wrong in [
             "INSERT INTO versions VALUES ('t', 'm', '2', '2', 'd', 0, 'onnx', '{}', '{}', 'production', 0)",
             "INSERT INTO versions VALUES ('t', 'm', '2', '2', 'd', 0, 'onnx', '{}', '{}', 'other', 0)",
@@ -224,6 +273,13 @@ mod tests {
             "INSERT INTO version_plugins VALUES ('t', 'm', '1', 'p', '2')",
             "DELETE FROM plugins",
             "DELETE FROM models",
+            "UPDATE audit SET actor = 'other'",
+            "DELETE FROM audit",
+            "DELETE FROM audit WHERE seq = 1",
+            "INSERT INTO audit SELECT 9, at, request_id, actor_kind, actor, actor_tenant, action, target_kind, target, target_tenant, result, reason, source, detail, hash, 'h' FROM audit WHERE seq = 1",
+            "INSERT INTO audit SELECT 2, at, request_id, actor_kind, actor, actor_tenant, action, target_kind, target, target_tenant, result, reason, source, detail, 'no hash', 'h' FROM audit WHERE seq = 1",
+            "INSERT INTO audit_anchors VALUES (1, 'no hash', 0)",
+            "INSERT INTO audit_anchors VALUES (7, '', 0)",
         ] {
             assert!(run(wrong).await.is_err(), "{wrong}");
         }

@@ -20,11 +20,11 @@ chapters!(
 );
 
 async fn promote(store: &dyn Store, name: &str) -> Promoted {
-    store.promote(&acme(), &model_ref(name)).await.unwrap().unwrap()
+    store.promote(&acme(), &model_ref(name), &Origin::host()).await.unwrap().unwrap()
 }
 
 async fn rollback(store: &dyn Store) -> RolledBack {
-    store.rollback(&acme(), &model("m")).await.unwrap()
+    store.rollback(&acme(), &model("m"), &Origin::host()).await.unwrap()
 }
 
 fn back(from: &str, to: &str) -> RolledBack {
@@ -66,10 +66,10 @@ async fn the_same_version_twice(store: &dyn Store) {
 
 async fn no_way_back(store: &dyn Store) {
     assert_eq!(rollback(store).await, RolledBack::NotFound);
-    assert_eq!(store.promote(&acme(), &model_ref("m@1.0.0")).await.unwrap(), None);
+    assert_eq!(store.promote(&acme(), &model_ref("m@1.0.0"), &Origin::host()).await.unwrap(), None);
     put(store, "m@1.0.0", PutStage::Staging).await;
     assert_eq!(rollback(store).await, RolledBack::Nothing);
-    assert_eq!(store.promote(&acme(), &model_ref("m@9.0.0")).await.unwrap(), None);
+    assert_eq!(store.promote(&acme(), &model_ref("m@9.0.0"), &Origin::host()).await.unwrap(), None);
     // A staged version that nobody proved is not what production returns to.
     assert_eq!(promote(store, "m@1.0.0").await, Promoted { changed: true, from: None, to: v("1.0.0") });
     put(store, "m@2.0.0", PutStage::Auto).await;
@@ -93,7 +93,7 @@ async fn a_deleted_version_is_not_returned_to(store: &dyn Store) {
         promote(store, name).await;
     }
     // The stack is 1 2 1 2 3; without 2 it is 1 1 3, and from 1 there is no way back to 1.
-    assert_eq!(store.delete_version(&acme(), &model_ref("m@2.0.0")).await.unwrap(), Deleted::Done);
+    assert_eq!(store.delete_version(&acme(), &model_ref("m@2.0.0"), &Origin::host()).await.unwrap(), Deleted::Done);
     assert_eq!(rollback(store).await, back("3.0.0", "1.0.0"));
     assert_eq!(rollback(store).await, RolledBack::Nothing);
     // Put again it is a new version, never in production so far.
@@ -107,7 +107,7 @@ async fn history(store: &dyn Store) {
     promote(store, "m@2.0.0").await;
     promote(store, "m@3.0.0").await;
     rollback(store).await;
-    store.delete_version(&acme(), &model_ref("m@3.0.0")).await.unwrap();
+    store.delete_version(&acme(), &model_ref("m@3.0.0"), &Origin::host()).await.unwrap();
     let line = |p: &Promotion| format!("{} {} from {}", p.action, p.version, p.from.as_ref().map(Version::as_str).unwrap_or("nothing"));
     let expected = ["rollback 2.0.0 from 3.0.0", "promote 3.0.0 from 2.0.0", "promote 2.0.0 from 1.0.0", "promote 1.0.0 from nothing"];
     let mut lines = Vec::new();
@@ -174,7 +174,7 @@ async fn first_versions_at_once(store: &dyn Store) {
     assert_eq!(first.len(), 1);
     assert_eq!(production(store, "m").await, Some(first[0].model.version.to_string()));
     // The same version from many hands is made once.
-    let same = together((0..10).map(|_| store.put_version(version("n@1.0.0", ""), PutStage::Auto))).await;
+    let same = together((0..10).map(|_| async { store.put_version(version("n@1.0.0", ""), PutStage::Auto, &Origin::host()).await })).await;
     let created = same.iter().filter(|put| matches!(put, Ok(Put::Created(_)))).count();
     let kept = same.iter().filter(|put| matches!(put, Ok(Put::Same(_)))).count();
     assert_eq!((created, kept), (1, 9));

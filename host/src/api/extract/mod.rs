@@ -1,16 +1,19 @@
 //! Facts of a request, taken out and checked before a handler starts.
 
-use std::sync::{Arc, LazyLock};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use bulkhead_registry::{ModelName, ModelRef, Page, PluginName, PluginRef, TenantId, Version};
+use bulkhead_registry::{ModelName, ModelRef, Origin, Page, PluginName, PluginRef, TenantId, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::api::access::Visitor;
 use crate::api::error::{ApiError, INVALID_INPUT, NOT_FOUND};
+use crate::auth;
 
 /// What every request carries, put there where all requests pass.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub(in crate::api) struct Context {
     pub(in crate::api) deadline: Option<Instant>,
     /// It has its place among the requests under way already.
     pub(in crate::api) has_place: bool,
+    /// Who asks.
+    pub(in crate::api) visitor: Visitor,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Context {
@@ -33,17 +38,49 @@ impl<S: Send + Sync> FromRequestParts<S> for Context {
     }
 }
 
-/// Who asks. There is one tenant until there is authentication.
+/// Who asks, and about whose things. The route's gate has let it in.
+#[derive(Clone)]
 pub(in crate::api) struct Caller {
+    /// Whose things: its own tenant's, unless it may in others and says so.
     pub(in crate::api) tenant: TenantId,
+    pub(in crate::api) who: Arc<auth::Caller>,
+    request_id: Arc<str>,
+    source: Option<IpAddr>,
+}
+
+impl Caller {
+    pub(in crate::api) fn of(context: &Context) -> Result<Self, ApiError> {
+        let who = Arc::clone(context.visitor.caller()?);
+        let tenant = context.visitor.tenant().unwrap_or(&who.tenant).clone();
+        Ok(Self { tenant, who, request_id: Arc::clone(&context.request_id), source: context.visitor.source })
+    }
+
+    /// As it stands in the audit.
+    pub(in crate::api) fn origin(&self) -> Origin {
+        Origin {
+            request_id: Arc::clone(&self.request_id),
+            kind: self.who.actor,
+            actor: Arc::clone(&self.who.subject),
+            tenant: Some(self.who.tenant.clone()),
+            source: self.source,
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        static DEFAULT: LazyLock<TenantId> = LazyLock::new(TenantId::default_tenant);
-        Ok(Self { tenant: DEFAULT.clone() })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Context>().ok_or_else(|| ApiError::internal("a request without its context")).and_then(Self::of)
+    }
+}
+
+/// On routes that anybody may ask: none where nobody knows who does.
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ApiError> {
+        Ok(parts.extensions.get::<Context>().and_then(|context| Self::of(context).ok()))
     }
 }
 
@@ -61,8 +98,9 @@ impl<S: Send + Sync, T: FromPath> FromRequestParts<S> for Named<T> {
 }
 
 async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, ApiError> {
-    let Path(path) =
-        Path::<T>::from_request_parts(parts, state).await.map_err(|error: PathRejection| ApiError::new(INVALID_INPUT, error.body_text()))?;
+    let Path(path) = <Path<T> as FromRequestParts<S>>::from_request_parts(parts, state)
+        .await
+        .map_err(|error: PathRejection| ApiError::new(INVALID_INPUT, error.body_text()))?;
     Ok(path)
 }
 
@@ -145,7 +183,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = Query::<T>::from_request_parts(parts, state).await;
+        let query = <Query<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
         query.map(|Query(query)| Self(query)).map_err(|error: QueryRejection| ApiError::new(INVALID_INPUT, error.body_text()))
     }
 }

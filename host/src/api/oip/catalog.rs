@@ -8,7 +8,7 @@ use bulkhead_registry::{ModelName, TenantId};
 use super::version;
 use crate::api::call::{self, Target};
 use crate::api::error::{ApiError, DEADLINE_EXCEEDED, INVALID_INPUT, NOT_FOUND};
-use crate::api::extract::Context;
+use crate::api::extract::{Caller, Context};
 use crate::api::{App, to_its_end};
 use crate::predict::{Missing, Slot, State};
 
@@ -28,7 +28,7 @@ pub(super) async fn find(app: &App, tenant: &TenantId, context: &Context, name: 
         Err(Missing::Unloaded(..)) => {}
         found => return Ok(found?),
     }
-    let _place = call::place(app)?;
+    let _place = call::place(app, tenant)?;
     let deadline = call::deadline(app, context, &HeaderMap::new())?;
     let wanted = wanted.map(version);
     let picked = call::pick(app, Target { tenant, model: name, version: wanted.as_deref() });
@@ -93,7 +93,7 @@ pub(super) fn ready(app: &App, tenant: &TenantId, name: Option<&str>) -> Vec<Arc
 ///
 /// # Errors
 /// Where there is none, it can't be loaded, or the request gives parameters.
-pub(super) async fn load<'a>(app: &App, tenant: TenantId, name: &str, mut parameters: impl Iterator<Item = &'a str>) -> Result<(), ApiError> {
+pub(super) async fn load<'a>(app: &App, caller: &Caller, name: &str, mut parameters: impl Iterator<Item = &'a str>) -> Result<(), ApiError> {
     if let Some(parameter) = parameters.next() {
         return Err(ApiError::new(
             INVALID_INPUT,
@@ -103,16 +103,18 @@ pub(super) async fn load<'a>(app: &App, tenant: TenantId, name: &str, mut parame
         ));
     }
     let (model, loader) = (model_name(name)?, app.loader.clone());
-    if to_its_end(async move { loader.load_again(&tenant, &model).await }).await? { Ok(()) } else { Err(unknown(name)) }
+    let (tenant, by) = (caller.tenant.clone(), caller.origin());
+    if to_its_end(async move { loader.load_again(&tenant, &model, &by).await }).await? { Ok(()) } else { Err(unknown(name)) }
 }
 
 /// Takes a model out of memory.
 ///
 /// # Errors
 /// Where there is none.
-pub(super) async fn unload(app: &App, tenant: TenantId, name: &str) -> Result<(), ApiError> {
+pub(super) async fn unload(app: &App, caller: &Caller, name: &str) -> Result<(), ApiError> {
     let (model, loader) = (model_name(name)?, app.loader.clone());
-    if to_its_end(async move { Ok(loader.unload(&tenant, &model).await) }).await? { Ok(()) } else { Err(unknown(name)) }
+    let (tenant, by) = (caller.tenant.clone(), caller.origin());
+    if to_its_end(async move { loader.unload(&tenant, &model, &by).await }).await? { Ok(()) } else { Err(unknown(name)) }
 }
 
 fn model_name(name: &str) -> Result<ModelName, ApiError> {

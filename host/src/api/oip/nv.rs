@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use bulkhead_registry::TenantId;
+
 use super::stats::{rows, runs};
 use crate::api::App;
 use crate::engine::Model;
@@ -40,20 +42,20 @@ const ROWS: [Row; 13] = [
     ("nv_cache_hit_duration_per_model", "counter", "Total cache hit duration per model, in microseconds", |_, totals| us(&[totals.cache_hits])),
 ];
 
-/// All of them, of all versions that are ready, in the format that Prometheus reads.
-pub(in crate::api) fn text(app: &App) -> String {
+/// All of them, of all versions of a tenant, or of all tenants, that are ready, in the format that Prometheus reads.
+pub(in crate::api) fn text(app: &App, of: Option<&TenantId>) -> String {
     let ready = app.loader.slots().all().into_iter().filter_map(|(tenant, _, state)| match state {
-        State::Ready(slot) => Some((tenant.to_string(), slot)),
+        State::Ready(slot) if of.is_none_or(|of| *of == tenant) => Some((tenant.to_string(), slot)),
         _ => None,
     });
     let mut versions: Vec<(String, Arc<Slot>, Totals)> = ready.map(|(tenant, slot)| (tenant, Arc::clone(&slot), slot.metrics().totals())).collect();
     versions.sort_by(|a, b| (&a.0, a.1.model(), a.1.version()).cmp(&(&b.0, b.1.model(), b.1.version())));
     let mut out = String::new();
-    for (metric, kind, help, of) in ROWS {
+    for (metric, kind, help, values) in ROWS {
         // Writing to a string does not fail.
         let _ = write!(out, "# HELP {metric} {help}\n# TYPE {metric} {kind}\n");
         for (tenant, slot, totals) in &versions {
-            for (reason, value) in of(slot, totals) {
+            for (reason, value) in values(slot, totals) {
                 let reason = if reason.is_empty() { String::new() } else { format!(",reason=\"{reason}\"") };
                 let _ = writeln!(out, "{metric}{{model=\"{}\",version=\"{}\",namespace=\"{tenant}\"{reason}}} {value}", slot.model(), slot.version());
             }

@@ -3,10 +3,12 @@
 use sqlx::Executor;
 use sqlx::sqlite::Sqlite;
 
+use super::audit::{self, Change};
 use super::rows::{self, after, paged, rows_of, signed};
 use super::{Deleted, Page, Paged, PluginName, PluginRecord, PluginRef, Put, SqliteStore, StoreError, TenantId};
+use crate::audit::Origin;
 
-pub(super) async fn put(store: &SqliteStore, record: PluginRecord) -> Result<Put<PluginRecord>, StoreError> {
+pub(super) async fn put(store: &SqliteStore, record: PluginRecord, by: &Origin) -> Result<Put<PluginRecord>, StoreError> {
     let mut tx = store.write().await?;
     if let Some(stored) = get(&mut *tx, &record.tenant, &record.plugin).await? {
         return Ok(if stored.digest == record.digest { Put::Same(stored) } else { Put::Conflict(stored) });
@@ -28,6 +30,9 @@ pub(super) async fn put(store: &SqliteStore, record: PluginRecord) -> Result<Put
     .bind(record.created_at)
     .execute(&mut *tx)
     .await?;
+    let target = ("plugin", record.plugin.to_string());
+    let detail = Some(record.digest.to_string());
+    audit::changed(&mut tx, Change { by, action: "plugin.create", target, tenant: Some(&record.tenant), detail }).await?;
     tx.commit().await?;
     Ok(Put::Created(record))
 }
@@ -79,7 +84,7 @@ pub(super) async fn all(store: &SqliteStore) -> Result<Vec<PluginRecord>, StoreE
     found.fetch_all(&store.reads).await?.iter().map(rows::plugin).collect()
 }
 
-pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, plugin: &PluginRef) -> Result<Deleted, StoreError> {
+pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, plugin: &PluginRef, by: &Origin) -> Result<Deleted, StoreError> {
     let mut tx = store.write().await?;
     let users = sqlx::query(
         "SELECT u.model, u.version FROM version_plugins u JOIN versions v USING (tenant, model, version)
@@ -99,6 +104,11 @@ pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, plugin: &Plug
         .bind(plugin.version.as_str())
         .execute(&mut *tx)
         .await?;
+    if deleted.rows_affected() == 0 {
+        return Ok(Deleted::NotFound);
+    }
+    let target = ("plugin", plugin.to_string());
+    audit::changed(&mut tx, Change { by, action: "plugin.delete", target, tenant: Some(tenant), detail: None }).await?;
     tx.commit().await?;
-    Ok(if deleted.rows_affected() == 0 { Deleted::NotFound } else { Deleted::Done })
+    Ok(Deleted::Done)
 }

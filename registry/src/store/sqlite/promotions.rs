@@ -7,13 +7,15 @@
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
+use super::audit::{self, Change};
 use super::rows::{self, paged, rows_of};
 use super::{ModelName, ModelRef, Page, Paged, Promoted, Promotion, RolledBack, SqliteStore, StoreError, TenantId};
+use crate::audit::Origin;
 use crate::ids::{IdError, Version};
 use crate::model::{Action, Stage};
 use crate::store::sqlite::versions;
 
-pub(super) async fn promote(store: &SqliteStore, tenant: &TenantId, model: &ModelRef) -> Result<Option<Promoted>, StoreError> {
+pub(super) async fn promote(store: &SqliteStore, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<Option<Promoted>, StoreError> {
     let mut tx = store.write().await?;
     let Some(version) = versions::get(&mut *tx, tenant, model).await? else {
         return Ok(None);
@@ -24,6 +26,9 @@ pub(super) async fn promote(store: &SqliteStore, tenant: &TenantId, model: &Mode
     }
     let from = in_production(&mut tx, tenant, &model.name).await?;
     put_in_production(&mut tx, tenant, model, from.as_ref()).await?;
+    let detail = from.as_ref().map(|from| format!("from {from}"));
+    let target = ("version", model.to_string());
+    audit::changed(&mut tx, Change { by, action: "model.promote", target, tenant: Some(tenant), detail }).await?;
     tx.commit().await?;
     Ok(Some(Promoted { changed: true, from, to }))
 }
@@ -47,7 +52,7 @@ pub(super) async fn put_in_production(
     change(tx, tenant, &model.name, Action::Promote, from, &model.version).await
 }
 
-pub(super) async fn rollback(store: &SqliteStore, tenant: &TenantId, model: &ModelName) -> Result<RolledBack, StoreError> {
+pub(super) async fn rollback(store: &SqliteStore, tenant: &TenantId, model: &ModelName, by: &Origin) -> Result<RolledBack, StoreError> {
     let mut tx = store.write().await?;
     let known = sqlx::query("SELECT 1 FROM models WHERE tenant = $1 AND name = $2")
         .bind(tenant.as_str())
@@ -81,6 +86,8 @@ pub(super) async fn rollback(store: &SqliteStore, tenant: &TenantId, model: &Mod
         .execute(&mut *tx)
         .await?;
     change(&mut tx, tenant, model, Action::Rollback, Some(&from), &to).await?;
+    let target = ("version", format!("{model}@{to}"));
+    audit::changed(&mut tx, Change { by, action: "model.rollback", target, tenant: Some(tenant), detail: Some(format!("from {from}")) }).await?;
     tx.commit().await?;
     Ok(RolledBack::Done { from, to })
 }

@@ -84,11 +84,11 @@ fn parsed_or_null<T: FromStr<Err = IdError>>(row: &SqliteRow, column: &str) -> R
     text.map(|text| text.parse().map_err(|error| corrupt(column, error))).transpose()
 }
 
-fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
     serde_json::from_str(row.try_get(column)?).map_err(|error| corrupt(column, error))
 }
 
-fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
+pub(super) fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64, _>(column)?).map_err(|error| corrupt(column, error))
 }
 

@@ -3,15 +3,17 @@
 use sqlx::Executor;
 use sqlx::sqlite::{Sqlite, SqliteConnection};
 
+use super::audit::{self, Change};
 use super::rows::{self, after, paged, rows_of, signed};
 use super::{
     Deleted, ModelFilter, ModelName, ModelRecord, ModelRef, Page, Paged, Put, PutStage, SqliteStore, StoreError, TenantId, VersionRecord, plugins,
     promotions,
 };
+use crate::audit::Origin;
 use crate::ids::Version;
 use crate::model::Stage;
 
-pub(super) async fn put(store: &SqliteStore, mut record: VersionRecord, stage: PutStage) -> Result<Put<VersionRecord>, StoreError> {
+pub(super) async fn put(store: &SqliteStore, mut record: VersionRecord, stage: PutStage, by: &Origin) -> Result<Put<VersionRecord>, StoreError> {
     let mut tx = store.write().await?;
     if let Some(stored) = get(&mut *tx, &record.tenant, &record.model).await? {
         let same = stored.digest == record.digest && stored.manifest == record.manifest;
@@ -41,6 +43,9 @@ pub(super) async fn put(store: &SqliteStore, mut record: VersionRecord, stage: P
         promotions::put_in_production(&mut tx, &record.tenant, &record.model, None).await?;
         record.stage = Stage::Production;
     }
+    let target = ("version", record.model.to_string());
+    let detail = Some(format!("{}, {}", record.digest, record.stage));
+    audit::changed(&mut tx, Change { by, action: "version.create", target, tenant: Some(&record.tenant), detail }).await?;
     tx.commit().await?;
     Ok(Put::Created(record))
 }
@@ -205,7 +210,7 @@ pub(super) async fn models(store: &SqliteStore, tenant: &TenantId, filter: &Mode
     paged(&found, page, rows::model, |model| model.name.to_string())
 }
 
-pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, model: &ModelRef) -> Result<Deleted, StoreError> {
+pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, model: &ModelRef, by: &Origin) -> Result<Deleted, StoreError> {
     let mut tx = store.write().await?;
     let row = sqlx::query("SELECT stage FROM versions WHERE tenant = $1 AND model = $2 AND version = $3")
         .bind(tenant.as_str())
@@ -246,6 +251,8 @@ pub(super) async fn delete(store: &SqliteStore, tenant: &TenantId, model: &Model
     .bind(model.name.as_str())
     .execute(&mut *tx)
     .await?;
+    let target = ("version", model.to_string());
+    audit::changed(&mut tx, Change { by, action: "version.delete", target, tenant: Some(tenant), detail: None }).await?;
     tx.commit().await?;
     Ok(Deleted::Done)
 }

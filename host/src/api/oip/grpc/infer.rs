@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
-use bulkhead_registry::TenantId;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
@@ -17,9 +16,10 @@ use super::message::{InferParameter, ModelInferRequest, ModelInferResponse, Mode
 use super::status::status;
 use super::tensors;
 use crate::api::App;
+use crate::api::access::Need;
 use crate::api::call::{self, Called, Target};
 use crate::api::error::{ApiError, INVALID_INPUT};
-use crate::api::extract::Context;
+use crate::api::extract::{Caller, Context};
 use crate::api::oip::{ask, version};
 use crate::api::router;
 use crate::clock;
@@ -30,20 +30,22 @@ const AT_ONCE: usize = 64;
 
 /// What a call's metadata say.
 #[derive(Clone)]
-pub(super) struct Caller {
-    pub(super) tenant: TenantId,
+pub(super) struct Call {
+    pub(super) caller: Caller,
     headers: HeaderMap,
     pub(super) context: Context,
     /// Failures within a stream end it with a status.
     errors_end_streams: bool,
 }
 
-impl Caller {
-    pub(super) fn of(metadata: MetadataMap, context: Option<Context>) -> Self {
+impl Call {
+    /// # Errors
+    /// Where nobody knows who calls, which no method gets to see.
+    pub(super) fn of(metadata: MetadataMap, context: Option<Context>) -> Result<Self, ApiError> {
         let headers = metadata.into_headers();
         let errors_end_streams = headers.get("triton_grpc_error").is_some_and(|value| value == "true");
-        let context = context.unwrap_or_else(|| self::context(&headers));
-        Self { tenant: TenantId::default_tenant(), headers, context, errors_end_streams }
+        let context = context.ok_or_else(|| ApiError::internal("a call without its context"))?;
+        Ok(Self { caller: Caller::of(&context)?, headers, context, errors_end_streams })
     }
 
     pub(super) fn refuse(&self, error: &ApiError) -> Status {
@@ -52,16 +54,20 @@ impl Caller {
 
     /// Of another request of the same stream, which comes now.
     fn again(&self, arrived: Instant) -> Self {
-        let context = Context { request_id: router::mint(), arrived, deadline: self.context.deadline, has_place: false };
+        let visitor = self.context.visitor.clone();
+        let context = Context { request_id: router::mint(), arrived, deadline: self.context.deadline, has_place: false, visitor };
         Self { context, ..self.clone() }
+    }
+
+    /// Whether the credential is still good: one that was revoked, or has expired, ends no stream, and gets no more answers.
+    async fn check_again(&self, app: &App) -> Result<(), ApiError> {
+        app.access.visitor(&self.headers, self.context.visitor.source).await.check(Need::PREDICT)
     }
 }
 
-/// Of a call whose head came just now.
-pub(super) fn context(headers: &HeaderMap) -> Context {
-    let arrived = clock::now();
-    let deadline = headers.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?)).and_then(|timeout| arrived.checked_add(timeout));
-    Context { request_id: router::request_id(headers), arrived, deadline, has_place: false }
+/// When a call that came just now is to be answered.
+pub(super) fn deadline(headers: &HeaderMap, arrived: Instant) -> Option<Instant> {
+    arrived.checked_add(timeout(headers.get("grpc-timeout")?.to_str().ok()?)?)
 }
 
 /// `grpc-timeout`: up to eight digits and a unit.
@@ -80,7 +86,7 @@ fn timeout(text: &str) -> Option<Duration> {
 }
 
 /// Answers one request.
-pub(super) async fn infer(app: &App, caller: &Caller, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
+pub(super) async fn infer(app: &App, call: &Call, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
     let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } = request;
     if !tensors::is_nothing(parameters.get("sequence_id")) {
         return Err(ApiError::new(INVALID_INPUT, "sequences of requests are not there in this version: each request stands by itself"));
@@ -89,7 +95,7 @@ pub(super) async fn infer(app: &App, caller: &Caller, request: ModelInferRequest
         tensors::check_output(output)?;
     }
     let wanted_version = Some(model_version.as_str()).filter(|text| !text.is_empty()).map(version);
-    let target = Target { tenant: &caller.tenant, model: &model_name, version: wanted_version.as_deref() };
+    let target = Target { tenant: &call.caller.tenant, model: &model_name, version: wanted_version.as_deref() };
     let read = async |slot: &Slot| {
         let (inputs, content_type) = tensors::inputs(inputs, raw_input_contents)?;
         let ask = Ask {
@@ -101,7 +107,7 @@ pub(super) async fn infer(app: &App, caller: &Caller, request: ModelInferRequest
         };
         Ok((ask, ()))
     };
-    let Called { slot, reply, .. } = call::call(app, target, &caller.context, &caller.headers, read).await?;
+    let Called { slot, reply, .. } = call::call(app, target, &call.context, &call.headers, read).await?;
     let mut response =
         ModelInferResponse { model_name: slot.model().to_string(), model_version: slot.version().to_string(), id, ..Default::default() };
     if asks_for_final(&parameters) {
@@ -126,23 +132,26 @@ fn asks_for_final(parameters: &std::collections::HashMap<String, InferParameter>
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
 
 /// Answers a stream of requests. A request that fails does not end it, unless the caller wants that.
-pub(super) fn stream(app: &App, caller: Caller, requests: Streaming<ModelInferRequest>) -> Answers {
+pub(super) fn stream(app: &App, call: Call, requests: Streaming<ModelInferRequest>) -> Answers {
     let app = Arc::clone(app);
     let stops = Arc::clone(&app);
     let answer = move |request: Result<ModelInferRequest, Status>| {
-        let (app, caller) = (Arc::clone(&app), caller.again(clock::now()));
+        let (app, call) = (Arc::clone(&app), call.again(clock::now()));
         async move {
             let request = request?;
             let (id, name) = (request.id.clone(), request.model_name.clone());
             // On a task of its own: it goes on, and ends in time, while the client does not read.
-            let (task_app, task_caller) = (Arc::clone(&app), caller.clone());
-            let task = AbortOnDropHandle::new(tokio::spawn(async move { infer(&task_app, &task_caller, request).await }));
+            let (task_app, task_call) = (Arc::clone(&app), call.clone());
+            let task = AbortOnDropHandle::new(tokio::spawn(async move {
+                task_call.check_again(&task_app).await?;
+                infer(&task_app, &task_call, request).await
+            }));
             let outcome = task.await.unwrap_or_else(|error| Err(ApiError::internal(error.to_string())));
             match outcome {
                 Ok(response) => Ok(ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) }),
-                Err(error) if caller.errors_end_streams => Err(caller.refuse(&error)),
+                Err(error) if call.errors_end_streams => Err(call.refuse(&error)),
                 Err(error) => Ok(ModelStreamInferResponse {
-                    error_message: caller.refuse(&error).message().to_owned(),
+                    error_message: call.refuse(&error).message().to_owned(),
                     infer_response: Some(ModelInferResponse { model_name: name, id, ..Default::default() }),
                 }),
             }

@@ -1,5 +1,6 @@
 //! The protocol over gRPC, with the standard health service and reflection.
 
+mod access;
 mod codec;
 mod config;
 mod infer;
@@ -27,6 +28,7 @@ use tonic::server::NamedService;
 use crate::api::App;
 use crate::api::call;
 use crate::api::error::{ApiError, DEADLINE_EXCEEDED, OVERLOADED};
+use crate::api::extract::{Caller, Context};
 use message::grpc_inference_service_server::GrpcInferenceServiceServer;
 use paced::Paced;
 use service::Inference;
@@ -76,7 +78,8 @@ pub(in crate::api) fn router(app: &App) -> anyhow::Result<Router> {
     let reflections = add(Router::new(), reflection(message::DESCRIPTORS).build_v1()?);
     let reflections =
         add(reflections, reflection(message::DESCRIPTORS).build_v1alpha()?).layer(middleware::from_fn_with_state(Arc::clone(app), ending));
-    Ok(add(inference.merge(reflections), health).fallback(unimplemented))
+    let all = add(inference.merge(reflections), health).fallback(unimplemented);
+    Ok(all.layer(middleware::from_fn_with_state(Arc::clone(app), access::identify)))
 }
 
 fn add<S>(router: Router, service: S) -> Router
@@ -91,11 +94,14 @@ where
 /// are read at one time, and one that stalls is given up. A stream has its place among the streams; each of its messages
 /// has as long to come as a request has in all, and once it is there place and time of its own.
 async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let mut context = infer::context(request.headers());
+    let Some(mut context) = request.extensions().get::<Context>().cloned() else {
+        return status::status(&ApiError::internal("a call without its context"), "").into_http();
+    };
     let is_infer = request.uri().path().ends_with(INFER);
     let id = Arc::clone(&context.request_id);
     let refused = |error: &ApiError| status::status(error, &id).into_http::<axum::body::Body>();
-    let (deadline, place) = match (call::deadline(&app, &context, request.headers()), is_infer.then(|| call::place(&app)).transpose()) {
+    let place = || Caller::of(&context).and_then(|caller| call::place(&app, &caller.tenant));
+    let (deadline, place) = match (call::deadline(&app, &context, request.headers()), is_infer.then(place).transpose()) {
         (Ok(deadline), Ok(place)) => (deadline, place),
         (Err(error), _) | (_, Err(error)) => return refused(&error),
     };

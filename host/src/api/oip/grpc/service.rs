@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status, Streaming};
 
-use super::infer::{self, Answers, Caller};
+use super::infer::{self, Answers, Call};
 use super::message::grpc_inference_service_server::GrpcInferenceService;
 use super::message::model_metadata_response::TensorMetadata;
 use super::message::repository_index_response::ModelIndex;
@@ -12,6 +12,7 @@ use super::message::{
     RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse,
     ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
 };
+use super::status::status;
 use crate::api::App;
 use crate::api::oip::config::Config;
 use crate::api::oip::face::{Face, FacePort};
@@ -42,8 +43,8 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
-        let (caller, ModelReadyRequest { name, version }) = opened(request);
-        let ready = catalog::is_ready(&self.0, &caller.tenant, &name, named(&version)).map_err(|error| caller.refuse(&error))?;
+        let (call, ModelReadyRequest { name, version }) = opened(request)?;
+        let ready = catalog::is_ready(&self.0, &call.caller.tenant, &name, named(&version)).map_err(|error| call.refuse(&error))?;
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 
@@ -53,8 +54,8 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Result<Response<ModelMetadataResponse>, Status> {
-        let (caller, ModelMetadataRequest { name, version }) = opened(request);
-        let slot = catalog::find(&self.0, &caller.tenant, &caller.context, &name, named(&version)).await.map_err(|error| caller.refuse(&error))?;
+        let (call, ModelMetadataRequest { name, version }) = opened(request)?;
+        let slot = catalog::find(&self.0, &call.caller.tenant, &call.context, &name, named(&version)).await.map_err(|error| call.refuse(&error))?;
         let face = Face::of(&slot);
         let port = |port: &FacePort| TensorMetadata { name: port.name.clone(), datatype: port.datatype.name().to_owned(), shape: port.shape.clone() };
         let typed = |side: &'static str, ports: &[FacePort]| {
@@ -63,7 +64,7 @@ impl GrpcInferenceService for Inference {
         };
         Ok(Response::new(ModelMetadataResponse {
             name,
-            versions: catalog::ready(&self.0, &caller.tenant, Some(slot.model())).iter().map(|slot| slot.version().to_string()).collect(),
+            versions: catalog::ready(&self.0, &call.caller.tenant, Some(slot.model())).iter().map(|slot| slot.version().to_string()).collect(),
             platform: face.platform.to_owned(),
             inputs: face.inputs.iter().map(port).collect(),
             outputs: face.outputs.iter().map(port).collect(),
@@ -72,48 +73,48 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
-        let (caller, request) = opened(request);
-        infer::infer(&self.0, &caller, request).await.map(Response::new).map_err(|error| caller.refuse(&error))
+        let (call, request) = opened(request)?;
+        infer::infer(&self.0, &call, request).await.map(Response::new).map_err(|error| call.refuse(&error))
     }
 
     type ModelStreamInferStream = Answers;
 
     async fn model_stream_infer(&self, request: Request<Streaming<ModelInferRequest>>) -> Result<Response<Answers>, Status> {
-        let (caller, requests) = opened(request);
-        Ok(Response::new(infer::stream(&self.0, caller, requests)))
+        let (call, requests) = opened(request)?;
+        Ok(Response::new(infer::stream(&self.0, call, requests)))
     }
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Result<Response<ModelConfigResponse>, Status> {
-        let (caller, ModelConfigRequest { name, version }) = opened(request);
-        let slot = catalog::find(&self.0, &caller.tenant, &caller.context, &name, named(&version)).await.map_err(|error| caller.refuse(&error))?;
+        let (call, ModelConfigRequest { name, version }) = opened(request)?;
+        let slot = catalog::find(&self.0, &call.caller.tenant, &call.context, &name, named(&version)).await.map_err(|error| call.refuse(&error))?;
         Ok(Response::new(ModelConfigResponse { config: Some(Config::of(&slot).into()) }))
     }
 
     async fn model_statistics(&self, request: Request<ModelStatisticsRequest>) -> Result<Response<ModelStatisticsResponse>, Status> {
-        let (caller, ModelStatisticsRequest { name, version }) = opened(request);
+        let (call, ModelStatisticsRequest { name, version }) = opened(request)?;
         let slots = match named(&name) {
-            None => catalog::ready(&self.0, &caller.tenant, None),
+            None => catalog::ready(&self.0, &call.caller.tenant, None),
             Some(name) => {
-                let found = catalog::pick(&self.0, &caller.tenant, name, named(&version));
-                vec![found.map_err(|missing| caller.refuse(&missing.into()))?]
+                let found = catalog::pick(&self.0, &call.caller.tenant, name, named(&version));
+                vec![found.map_err(|missing| call.refuse(&missing.into()))?]
             }
         };
         Ok(Response::new(ModelStatisticsResponse { model_stats: slots.iter().map(|slot| Stats::of(slot, named(&version)).into()).collect() }))
     }
 
     async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Result<Response<RepositoryIndexResponse>, Status> {
-        let (caller, request) = opened(request);
-        let entries = catalog::index(&self.0, &caller.tenant, request.ready).into_iter();
+        let (call, request) = opened(request)?;
+        let entries = catalog::index(&self.0, &call.caller.tenant, request.ready).into_iter();
         let models =
             entries.map(|entry| ModelIndex { name: entry.name, version: entry.version, state: entry.state.to_owned(), reason: entry.reason });
         Ok(Response::new(RepositoryIndexResponse { models: models.collect() }))
     }
 
     async fn repository_model_load(&self, request: Request<RepositoryModelLoadRequest>) -> Result<Response<RepositoryModelLoadResponse>, Status> {
-        let (caller, RepositoryModelLoadRequest { repository_name, model_name: name, parameters }) = opened(request);
+        let (call, RepositoryModelLoadRequest { repository_name, model_name: name, parameters }) = opened(request)?;
         let name = model_name(repository_name, name);
-        let loaded = catalog::load(&self.0, caller.tenant.clone(), &name, parameters.keys().map(String::as_str)).await;
-        loaded.map_err(|error| caller.refuse(&error))?;
+        let loaded = catalog::load(&self.0, &call.caller, &name, parameters.keys().map(String::as_str)).await;
+        loaded.map_err(|error| call.refuse(&error))?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -122,14 +123,15 @@ impl GrpcInferenceService for Inference {
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
         // `unload_dependents` means nothing here: no model depends on another.
-        let (caller, RepositoryModelUnloadRequest { repository_name, model_name: name, .. }) = opened(request);
-        let unloaded = catalog::unload(&self.0, caller.tenant.clone(), &model_name(repository_name, name)).await;
-        unloaded.map_err(|error| caller.refuse(&error))?;
+        let (call, RepositoryModelUnloadRequest { repository_name, model_name: name, .. }) = opened(request)?;
+        let unloaded = catalog::unload(&self.0, &call.caller, &model_name(repository_name, name)).await;
+        unloaded.map_err(|error| call.refuse(&error))?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 }
 
-fn opened<T>(request: Request<T>) -> (Caller, T) {
+fn opened<T>(request: Request<T>) -> Result<(Call, T), Status> {
     let (metadata, mut extensions, message) = request.into_parts();
-    (Caller::of(metadata, extensions.remove()), message)
+    let call = Call::of(metadata, extensions.remove()).map_err(|error| status(&error, ""))?;
+    Ok((call, message))
 }

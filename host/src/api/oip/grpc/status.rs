@@ -8,6 +8,8 @@ use crate::api::error::ApiError;
 pub(super) fn status(error: &ApiError, request_id: &str) -> Status {
     let code = match error.status() {
         400 | 415 | 422 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
         404 => Code::NotFound,
         409 => Code::FailedPrecondition,
         413 | 429 | 507 => Code::ResourceExhausted,

@@ -3,12 +3,12 @@
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::{Router, routing};
 
 use super::body;
 use super::model::Which;
 use super::response;
 use crate::api::App;
+use crate::api::access::{Need, Routes};
 use crate::api::call::{self, Called, Target};
 use crate::api::error::ApiError;
 use crate::api::extract::{Caller, Captured, Context};
@@ -16,8 +16,8 @@ use crate::api::oip::{ask, version};
 use crate::predict::Slot;
 use crate::tensor_json::Wanted;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/v2/models/{name}/infer", routing::post(infer)).route("/v2/models/{name}/versions/{version}/infer", routing::post(infer))
+pub(super) fn routes() -> Routes {
+    Routes::default().post("/v2/models/{name}/infer", Need::PREDICT, infer).post("/v2/models/{name}/versions/{version}/infer", Need::PREDICT, infer)
 }
 
 /// What a request says beside its inputs.

@@ -9,10 +9,8 @@ mod repository;
 mod response;
 mod server;
 
-use axum::Router;
+use crate::api::access::Routes;
 
-use crate::api::App;
-
-pub(in crate::api) fn routes() -> Router<App> {
-    Router::new().merge(server::routes()).merge(model::routes()).merge(infer::routes()).merge(repository::routes())
+pub(in crate::api) fn routes() -> Routes {
+    Routes::default().merge(server::routes()).merge(model::routes()).merge(infer::routes()).merge(repository::routes())
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router, routing};
 use serde_json::{Map, Value, json};
 
 use crate::api::App;
+use crate::api::access::{Need, Routes};
 use crate::api::error::ApiError;
 use crate::api::extract::{Caller, Captured, Context};
 use crate::api::oip::catalog;
@@ -17,17 +18,17 @@ use crate::api::oip::face::{Face, FacePort};
 use crate::api::oip::stats::{Duration, Stats};
 use crate::predict::Slot;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v2/models/{name}", routing::get(metadata))
-        .route("/v2/models/{name}/versions/{version}", routing::get(metadata))
-        .route("/v2/models/{name}/ready", routing::get(ready))
-        .route("/v2/models/{name}/versions/{version}/ready", routing::get(ready))
-        .route("/v2/models/{name}/config", routing::get(configuration))
-        .route("/v2/models/{name}/versions/{version}/config", routing::get(configuration))
-        .route("/v2/models/stats", routing::get(all_stats))
-        .route("/v2/models/{name}/stats", routing::get(stats))
-        .route("/v2/models/{name}/versions/{version}/stats", routing::get(stats))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/v2/models/{name}", Need::MODELS_SEE, metadata)
+        .get("/v2/models/{name}/versions/{version}", Need::MODELS_SEE, metadata)
+        .get("/v2/models/{name}/ready", Need::MODELS_SEE, ready)
+        .get("/v2/models/{name}/versions/{version}/ready", Need::MODELS_SEE, ready)
+        .get("/v2/models/{name}/config", Need::MODELS_SEE, configuration)
+        .get("/v2/models/{name}/versions/{version}/config", Need::MODELS_SEE, configuration)
+        .get("/v2/models/stats", Need::MODELS_READ, all_stats)
+        .get("/v2/models/{name}/stats", Need::MODELS_READ, stats)
+        .get("/v2/models/{name}/versions/{version}/stats", Need::MODELS_READ, stats)
 }
 
 /// A model, and perhaps one version of it.

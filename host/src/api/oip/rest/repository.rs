@@ -1,12 +1,13 @@
 //! The repository: what is there, loaded and unloaded.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::{Json, Router, routing};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::api::access::{Need, Routes};
 use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::api::extract::{Caller, Captured};
 use crate::api::oip::catalog::{self, Entry};
@@ -15,11 +16,12 @@ use crate::api::{App, upload};
 /// Bytes of a request's body. Arbitrary: it says a few words.
 const BODY_BYTES: u64 = 64 << 10;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v2/repository/index", routing::post(index))
-        .route("/v2/repository/models/{name}/load", routing::post(load))
-        .route("/v2/repository/models/{name}/unload", routing::post(unload))
+pub(super) fn routes() -> Routes {
+    Routes::default().post("/v2/repository/index", Need::MODELS_READ, index).post("/v2/repository/models/{name}/load", Need::MODELS_WRITE, load).post(
+        "/v2/repository/models/{name}/unload",
+        Need::MODELS_WRITE,
+        unload,
+    )
 }
 
 #[derive(Deserialize, Default)]
@@ -54,13 +56,13 @@ async fn index(State(app): State<App>, caller: Caller, request: Request) -> Resu
 async fn load(State(app): State<App>, caller: Caller, Captured(name): Captured<String>, request: Request) -> Result<StatusCode, ApiError> {
     let wanted: ChangeRequest = read(request).await?;
     let parameters = wanted.parameters.unwrap_or_default();
-    catalog::load(&app, caller.tenant, &name, parameters.keys().map(String::as_str)).await?;
+    catalog::load(&app, &caller, &name, parameters.keys().map(String::as_str)).await?;
     Ok(StatusCode::OK)
 }
 
 async fn unload(State(app): State<App>, caller: Caller, Captured(name): Captured<String>, request: Request) -> Result<StatusCode, ApiError> {
     // `unload_dependents` means nothing here: no model depends on another.
     let _: ChangeRequest = read(request).await?;
-    catalog::unload(&app, caller.tenant, &name).await?;
+    catalog::unload(&app, &caller, &name).await?;
     Ok(StatusCode::OK)
 }

@@ -1,22 +1,23 @@
 //! The server as a whole: what it is, and whether it is ready.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router, routing};
 use serde_json::{Value, json};
 
 use crate::api::App;
+use crate::api::access::{Need, Routes};
 use crate::api::extract::Caller;
 use crate::api::oip::{EXTENSIONS, SERVER, catalog};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v2", routing::get(metadata))
-        .route("/v2/", routing::get(metadata))
-        .route("/v2/health/live", routing::get(live))
-        .route("/v2/health/ready", routing::get(ready))
-        .route("/v2/models", routing::get(models))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/v2", Need::Credential, metadata)
+        .get("/v2/", Need::Credential, metadata)
+        .get("/v2/health/live", Need::Nothing, live)
+        .get("/v2/health/ready", Need::Nothing, ready)
+        .get("/v2/models", Need::MODELS_SEE, models)
 }
 
 async fn metadata() -> Json<Value> {

@@ -1,0 +1,113 @@
+//! What each tenant is and may take, and what it takes just now. In memory: no request waits for a database to learn of it.
+
+mod compile;
+mod places;
+mod tenant;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bulkhead_registry::{Quotas, TenantId, TenantRecord};
+
+pub use places::{Full, Place, Places};
+pub use tenant::{Said, Tenant};
+
+/// A bound that a tenant has met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the tenant has used up its quota `{quota}` of {limit}: {advice}")]
+pub struct Exceeded {
+    /// Which, by its name in `quotas`.
+    pub quota: &'static str,
+    /// The bound, in the quota's own unit.
+    pub limit: u64,
+    /// What to do.
+    pub advice: &'static str,
+    /// When to try again.
+    pub wait: Duration,
+}
+
+/// All tenants that anything is known of.
+pub struct Tenants {
+    table: ArcSwap<HashMap<TenantId, Arc<Tenant>>>,
+    defaults: Quotas,
+    places: Arc<Places>,
+    trusted: ArcSwap<HashSet<TenantId>>,
+}
+
+impl Tenants {
+    /// Tenants about which nothing was said have these quotas; they share so many places of predict requests.
+    #[must_use]
+    pub fn new(defaults: Quotas, places: usize) -> Self {
+        Self { table: ArcSwap::default(), defaults, places: Arc::new(Places::new(places)), trusted: ArcSwap::default() }
+    }
+
+    /// One of them; who was never seen before is there from now on.
+    #[must_use]
+    pub fn tenant(&self, id: &TenantId) -> Arc<Tenant> {
+        if let Some(tenant) = self.table.load().get(id) {
+            return Arc::clone(tenant);
+        }
+        let new = Arc::new(Tenant::new(Said::default(), &self.defaults));
+        self.table.rcu(|table| {
+            let mut table = HashMap::clone(table);
+            table.entry(id.clone()).or_insert_with(|| Arc::clone(&new));
+            table
+        });
+        self.table.load().get(id).map_or(new, Arc::clone)
+    }
+
+    /// A place for a predict request.
+    ///
+    /// # Errors
+    /// Where the tenant has had enough, or there is none.
+    pub fn enter(&self, id: &TenantId) -> Result<Place, Full> {
+        self.places.enter(self.tenant(id), || self.weights())
+    }
+
+    /// The sum of the weights of those that have a place.
+    fn weights(&self) -> u64 {
+        let table = self.table.load();
+        table.values().filter(|tenant| tenant.is_under_way()).map(|tenant| u64::from(tenant.weight())).sum()
+    }
+
+    /// Those whose models may run in the host's own process.
+    #[must_use]
+    pub fn trusted(&self) -> Arc<HashSet<TenantId>> {
+        self.trusted.load_full()
+    }
+
+    /// Says what a tenant is and may; it holds from the next request on.
+    pub fn say(&self, record: &TenantRecord) {
+        let said = Said { trusted: record.trusted, disabled: record.disabled, quotas: record.quotas };
+        self.tenant(&record.tenant).say(said, &self.defaults);
+        self.trusted.rcu(|trusted| {
+            let mut trusted = HashSet::clone(trusted);
+            if record.trusted {
+                trusted.insert(record.tenant.clone())
+            } else {
+                trusted.remove(&record.tenant)
+            };
+            trusted
+        });
+    }
+
+    /// What was said about a tenant.
+    #[must_use]
+    pub fn said(&self, id: &TenantId) -> Said {
+        self.table.load().get(id).map(|tenant| tenant.said()).unwrap_or_default()
+    }
+
+    /// What holds for a tenant.
+    #[must_use]
+    pub fn quotas(&self, id: &TenantId) -> Quotas {
+        self.table.load().get(id).map_or(self.defaults, |tenant| tenant.quotas())
+    }
+
+    /// Nobody of it is let in.
+    #[must_use]
+    pub fn is_disabled(&self, id: &TenantId) -> bool {
+        self.table.load().get(id).is_some_and(|tenant| tenant.is_disabled())
+    }
+}
