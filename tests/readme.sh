@@ -55,6 +55,9 @@ grep -q '"found":\[{"box"' "$work/rest.log" || fail "no page was read"
 grep -q '"label":"3"' "$work/rest.log" || fail "the cascade did not answer 3"
 grep -q '"label":"setosa"' "$work/rest.log" || fail "iris did not answer setosa"
 grep -Eq '"score":(0\.[0-9]{1,2}|1(\.0)?)[,}]' "$work/rest.log" || fail "the first plugin did not round the answer"
+grep -q 'vision' "$work/rest.log" || fail "nobody knew whose token it was"
+grep -q 'which the credential has not' "$work/rest.log" || fail "a key was let in without its scope"
+grep -q 'are whole' "$work/rest.log" || fail "the audit was not whole"
 # What the README only names: the other kind of plugin.
 export PATH="$PWD/target/release:$PATH"
 (cd "$work" && bulkhead plugin new mean --world predictor && cd mean && cargo test && bulkhead plugin build) >"$work/mean.log" 2>&1 ||

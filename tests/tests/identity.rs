@@ -226,7 +226,7 @@ async fn a_tenant_is_held_to_its_quotas_and_others_are_not() {
     answer.error(429, "too_many_requests").says("stored_mb");
 
     set(json!({ "quotas": { "requests_per_second": 1, "burst": 5 } })).await.ok();
-    let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2] }] });
+    let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4] }] });
     let mut statuses = Vec::new();
     for _ in 0..12 {
         statuses.push(host.predict("add_one", &body).await);
@@ -240,6 +240,18 @@ async fn a_tenant_is_held_to_its_quotas_and_others_are_not() {
     for _ in 0..12 {
         assert_ne!(host.predict("add_one", &body).await.status, 429);
     }
+    set(json!({ "quotas": { "queued_mb": 1 } })).await.ok();
+    host.bear(&host.token("acme", "all"));
+    let padded = format!("{body}{}", " ".repeat(1 << 20));
+    host.post("/v1/models/add_one/predict", "application/json", padded.clone()).await.error(429, "too_many_requests").says("queued_mb");
+    // Whether its length is announced or not.
+    let pieces: Vec<Result<Vec<u8>, std::io::Error>> = padded.as_bytes().chunks(1 << 16).map(|piece| Ok(piece.to_vec())).collect();
+    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    let request = host.request(Method::POST, "/v2/models/add_one/infer").header("content-type", "application/json").body(chunked);
+    let answer = host.send(request).await;
+    assert!(answer.status == 429 && answer.text().contains("queued_mb"), "{}", answer.text());
+    // And what was held is given back.
+    host.predict("add_one", &body).await.expect(200);
     set(json!({ "disabled": true })).await.ok();
     let answer = host.get("/v1/models").await;
     answer.error(403, "forbidden").says("disabled");

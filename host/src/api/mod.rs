@@ -9,6 +9,7 @@ mod extract;
 mod form;
 mod health;
 mod keys;
+mod meter;
 mod models;
 mod oip;
 mod openapi;

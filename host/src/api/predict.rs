@@ -11,6 +11,7 @@ use super::access::{Need, Routes};
 use super::call::{self, Called, Target};
 use super::error::{ApiError, INVALID_INPUT};
 use super::extract::{Caller, Captured, Context};
+use super::meter::Meter;
 use super::upload;
 use crate::aside::aside;
 use crate::payload::Payload;
@@ -47,12 +48,13 @@ async fn pinned(
 
 async fn answer(app: &App, caller: Caller, context: Context, name: &str, version: Option<&str>, request: Request) -> Result<Response, ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
+    let (meter, body) = Meter::of(app, &caller.tenant, &headers, body)?;
     let target = Target { tenant: &caller.tenant, model: name, version };
     let read = async |_: &Slot| {
         let body = upload::whole("the body of a predict request", &headers, body, app.http.max_body_bytes).await?;
         Ok((payload(&headers, body)?.into(), ()))
     };
-    let Called { slot, variant, reply, .. } = call::call(app, target, &context, &headers, read).await?;
+    let Called { slot, variant, reply, .. } = call::call(app, target, &context, &headers, read).await.map_err(|error| meter.said(error))?;
     respond(&slot, variant, reply)
 }
 

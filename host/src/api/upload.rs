@@ -54,6 +54,6 @@ pub(super) fn reserved(headers: &HeaderMap) -> usize {
     usize::try_from(length(headers).unwrap_or(0)).unwrap_or(usize::MAX).min(TRUSTED_BYTES)
 }
 
-fn length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,6 +1,7 @@
 //! What each tenant is and may take, and what it takes just now. In memory: no request waits for a database to learn of it.
 
 mod compile;
+mod held;
 mod places;
 mod tenant;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bulkhead_registry::{Quotas, TenantId, TenantRecord};
 
+pub use held::Held;
 pub use places::{Full, Place, Places};
 pub use tenant::{Said, Tenant};
 
@@ -64,6 +66,12 @@ impl Tenants {
     /// Where the tenant has had enough, or there is none.
     pub fn enter(&self, id: &TenantId) -> Result<Place, Full> {
         self.places.enter(self.tenant(id), || self.weights())
+    }
+
+    /// Counts what a request holds.
+    #[must_use]
+    pub fn hold(&self, id: &TenantId) -> Held {
+        Held::new(self.tenant(id))
     }
 
     /// The sum of the weights of those that have a place.

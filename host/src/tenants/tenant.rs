@@ -1,7 +1,7 @@
 //! One tenant: what was said about it, and what it takes just now.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -66,6 +66,8 @@ pub struct Tenant {
     holds: ArcSwap<Holds>,
     /// Predict requests under way.
     pub(super) under_way: AtomicUsize,
+    /// Bytes that these hold.
+    pub(super) held: AtomicU64,
     compiled: Mutex<CompileTime>,
     /// Held by who adds to what the tenant keeps: two at once could both find the last of the room.
     storing: tokio::sync::Mutex<()>,
@@ -76,6 +78,7 @@ impl Tenant {
         Self {
             holds: ArcSwap::from_pointee(Holds::new(said, defaults)),
             under_way: AtomicUsize::new(0),
+            held: AtomicU64::new(0),
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
         }

@@ -210,9 +210,9 @@ fn equal(a: &Value, b: &Value) -> bool {
 
 /// What one side gave, round by round.
 #[derive(Default)]
-struct Side {
+pub(crate) struct Side {
     /// Microseconds of processor time for each request.
-    cpu: Vec<f64>,
+    pub(crate) cpu: Vec<f64>,
     /// Requests each second.
     rate: Vec<f64>,
     /// Microseconds.
@@ -221,7 +221,7 @@ struct Side {
 }
 
 impl Side {
-    async fn round(&mut self, server: &Server, load: &mut Load, requests: usize) -> Result<()> {
+    pub(crate) async fn round(&mut self, server: &Server, load: &mut Load, requests: usize) -> Result<()> {
         let before = server.cpu()?;
         let mut round = load.round(requests).await?;
         let spent = server.cpu()? - before;

@@ -30,7 +30,12 @@ pub(crate) struct Model<'a> {
 }
 
 /// Uploads a version of a model; a predictor has no artifact.
-pub(crate) async fn model(connection: &mut Connection, model: &Model<'_>) -> Result<()> {
+pub(crate) async fn model(connection: &mut Connection, wanted: &Model<'_>) -> Result<()> {
+    model_as(connection, wanted, "").await
+}
+
+/// The same with a credential: a line of the request's head.
+pub(crate) async fn model_as(connection: &mut Connection, model: &Model<'_>, credential: &str) -> Result<()> {
     let mut form = Vec::with_capacity(model.artifact.len() + 1024);
     let parts = [("manifest", "application/toml", model.manifest.as_bytes()), ("model", "application/octet-stream", model.artifact)];
     for (name, kind, content) in parts.into_iter().filter(|(.., content)| !content.is_empty()) {
@@ -41,8 +46,8 @@ pub(crate) async fn model(connection: &mut Connection, model: &Model<'_>) -> Res
     }
     form.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
     let path = format!("/v1/models/{}/versions/{}", model.name, model.version);
-    let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
-    connection.send(&http::request("PUT", &path, &content_type, &form)).await?;
+    let headers = format!("content-type: multipart/form-data; boundary={BOUNDARY}\r\n{credential}");
+    connection.send(&http::request_with("PUT", &path, &headers, &form)).await?;
     Ok(())
 }
 

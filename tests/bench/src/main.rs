@@ -3,6 +3,7 @@
 //! It reports and never judges: a row that misses its target says so, and the exit status stays 0. An error ends it
 //! where the two servers' answers differ, because a comparison of different work means nothing.
 
+mod auth;
 mod batching;
 mod cache;
 mod cases;
@@ -82,6 +83,7 @@ enum Row {
     Batching,
     Predictor,
     Cache,
+    Auth,
     Sandbox,
     Upload,
     Restart,
@@ -128,6 +130,7 @@ fn main() -> Result<()> {
     runtime.block_on(until_told_to_stop(json::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(batching::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(cache::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(auth::run(&options, &mut report)))?;
     if options.wants(Row::Sandbox) {
         sandbox::run(&options, &mut report)?;
     }

@@ -72,7 +72,7 @@ impl Access {
 
     /// Writes down that a request was refused, or that a change failed.
     pub(super) async fn refused(&self, visitor: &Visitor, request_id: &Arc<str>, (action, target): (&str, &str), error: &ApiError) {
-        let outcome = if error.is_denial() { Outcome::Denied } else { Outcome::Failed };
+        let outcome = if error.is_denial() || visitor.who.is_err() { Outcome::Denied } else { Outcome::Failed };
         self.note(visitor, request_id, (action, target), outcome, Some(visitor.reason(error).to_owned())).await;
     }
 
@@ -202,7 +202,7 @@ pub(super) async fn note(
     let action = operation.map_or_else(|| method.to_owned(), |operation| operation.name());
     match error {
         Some(error) => {
-            if error.is_denial() {
+            if error.is_denial() || visitor.who.is_err() {
                 app.metrics.refused(visitor.reason(error));
             }
             app.access.refused(visitor, request_id, (&action, path), error).await;

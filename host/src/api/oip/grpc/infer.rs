@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message as _;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
@@ -87,6 +88,9 @@ fn timeout(text: &str) -> Option<Duration> {
 
 /// Answers one request.
 pub(super) async fn infer(app: &App, call: &Call, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
+    // Its bytes are here by now; until then they were bound by the places for messages.
+    let held = app.tenants.hold(&call.caller.tenant);
+    held.grow(request.encoded_len() as u64)?;
     let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } = request;
     if !tensors::is_nothing(parameters.get("sequence_id")) {
         return Err(ApiError::new(INVALID_INPUT, "sequences of requests are not there in this version: each request stands by itself"));

@@ -12,6 +12,7 @@ use crate::api::access::{Need, Routes};
 use crate::api::call::{self, Called, Target};
 use crate::api::error::ApiError;
 use crate::api::extract::{Caller, Captured, Context};
+use crate::api::meter::Meter;
 use crate::api::oip::{ask, version};
 use crate::predict::Slot;
 use crate::tensor_json::Wanted;
@@ -38,10 +39,11 @@ async fn infer(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
+    let (meter, body) = Meter::of(&app, &caller.tenant, &headers, body)?;
     let version = which.version.as_deref().map(version);
     let target = Target { tenant: &caller.tenant, model: &which.name, version: version.as_deref() };
     let read = async |slot: &Slot| body::read(slot, &headers, body, app.http.max_body_bytes).await;
-    let Called { slot, variant, reply, said } = call::call(&app, target, &context, &headers, read).await?;
+    let Called { slot, variant, reply, said } = call::call(&app, target, &context, &headers, read).await.map_err(|error| meter.said(error))?;
     let how = (reply.timings, reply.cache);
     let outputs = ask::outputs(reply.payload)?;
     let mut response = response::response(&slot, &said, outputs, &headers).await?;
