@@ -11,7 +11,7 @@ use bulkhead_registry::{Artifacts, Origin, SqliteStore, Store, TenantId, garbage
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::{self, Access, App, AppState, Life, Patience, Protocol};
+use crate::api::{self, Access, App, AppState, Life, Patience, Protocol, Service};
 use crate::audit::AuditLog;
 use crate::auth::{Authenticator, Expected, Keys, Source, development};
 use crate::config::{self, Config};
@@ -22,6 +22,7 @@ use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
 use crate::tenants::Tenants;
+use crate::tls::Tls;
 
 /// How often what is too old is looked for.
 const RETAIN: Duration = Duration::from_secs(3600);
@@ -44,6 +45,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let grpc = api::bind(config.grpc_listen).await?;
     let admin = api::bind(config.admin_listen).await?;
     let (address, grpc_address, admin_address) = (public.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
+    let tls = config.tls.as_ref().map(|files| Tls::open(&files.cert, &files.key)).transpose()?;
     let app = build(&config).await?;
 
     let (stop, stopped) = watch::channel(Stop::Not);
@@ -56,10 +58,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let patience = Patience { stall: config.http.request_timeout, drain: config.http.drain_timeout };
     let at_once = Patience { drain: Duration::ZERO, ..patience };
-    let probes = tokio::spawn(api::serve(admin, Protocol::Http1, (Arc::clone(&app), api::admin(Arc::clone(&app))), until(Stop::Probes), at_once));
-    let service =
-        tokio::spawn(api::serve(public, Protocol::Http1, (Arc::clone(&app), api::public(Arc::clone(&app))), until(Stop::Service), patience));
-    let grpc_service = tokio::spawn(api::serve(grpc, Protocol::Http2, (Arc::clone(&app), api::grpc(&app)?), until(Stop::Service), patience));
+    let service = |router, protocol, patience| Service { app: Arc::clone(&app), router, protocol, tls: tls.clone(), patience };
+    let probes = service(api::admin(Arc::clone(&app)), Protocol::Http1, at_once);
+    let probes = tokio::spawn(api::serve(admin, probes, until(Stop::Probes)));
+    let public_service = service(api::public(Arc::clone(&app)), Protocol::Http1, patience);
+    let public_service = tokio::spawn(api::serve(public, public_service, until(Stop::Service)));
+    let grpc_service = service(api::grpc(&app)?, Protocol::Http2, patience);
+    let grpc_service = tokio::spawn(api::serve(grpc, grpc_service, until(Stop::Service)));
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.keep_fresh());
+    }
     tracing::info!(%address, grpc.address = %grpc_address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
 
     let starting = tokio::spawn(start(Arc::clone(&app), config));
@@ -68,10 +76,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     app.life.stopping();
     stop.send_replace(Stop::Service);
     starting.abort();
-    service.await.context("the listener failed")?;
-    grpc_service.await.context("the listener for gRPC failed")?;
+    public_service.await.context("the listener failed")??;
+    grpc_service.await.context("the listener for gRPC failed")??;
     stop.send_replace(Stop::Probes);
-    probes.await.context("the admin listener failed")?;
+    probes.await.context("the admin listener failed")??;
     tracing::info!("the host has stopped");
     Ok(())
 }

@@ -18,3 +18,4 @@ pub mod telemetry;
 pub mod tenants;
 pub mod tensor;
 pub mod tensor_json;
+pub mod tls;

@@ -70,6 +70,8 @@ fn what_is_missing_is_named() {
     refused(&serve(&format!("{auth}key_files = [\"bulkhead.toml\"]"), &local, &[]), &["bulkhead.toml", "PEM"]);
     refused(&serve(&format!("{auth}key_files = [\"a\"]\njwks_url = \"https://x\""), &local, &[]), &["`auth.key_files` and `auth.jwks_url`"]);
     refused(&serve(&format!("{auth}jwks_url = \"http://issuer.test/keys\""), &local, &[]), &["`https://`"]);
+    refused(&serve("[tls]\ncert_file = \"a.pem\"", &local, &[]), &["`tls.cert_file` and `tls.key_file`"]);
+    refused(&serve("[tls]\ncert_file = \"bulkhead.toml\"\nkey_file = \"bulkhead.toml\"", &local, &[]), &["bulkhead.toml", "PEM"]);
 }
 
 #[tokio::test]

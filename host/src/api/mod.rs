@@ -1,5 +1,6 @@
 //! HTTP only: decode, one call into a room, encode. The only room that knows status codes and wire types.
 
+mod accept;
 mod access;
 mod audit;
 mod call;
@@ -31,7 +32,7 @@ use tokio::sync::{Semaphore, watch};
 pub use access::Access;
 pub use error::{CODES, Code};
 pub use router::{admin, grpc, public};
-pub use serve::{Patience, Protocol, bind, serve};
+pub use serve::{Patience, Protocol, Service, bind, serve};
 
 use crate::config::Http;
 use crate::identity::Identity;

@@ -10,13 +10,16 @@ use axum::{Extension, Router};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::{Stream, preface};
 use super::{App, router};
+use crate::tls::Tls;
 
 /// Time for the head of a request: one who sends it byte by byte holds a connection no longer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,9 +29,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// After a failed accept (no file descriptors left, mostly) others get time to close theirs.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Of HTTP/2 (RFC 9113, 3.4).
-const PREFACE_BYTES: usize = 24;
 
 /// Listens.
 ///
@@ -62,16 +62,37 @@ pub struct Patience {
     pub drain: Duration,
 }
 
+/// Who answers, how connections are spoken with, and for how long.
+pub struct Service {
+    /// What handlers work with.
+    pub app: App,
+    /// The routes.
+    pub router: Router,
+    /// What connections speak.
+    pub protocol: Protocol,
+    /// Under which certificate, if it is not plain text.
+    pub tls: Option<Tls>,
+    /// How long peers get.
+    pub patience: Patience,
+}
+
 /// Serves until `stop`, then lets requests under way finish.
-pub async fn serve(listener: TcpListener, protocol: Protocol, (app, router): (App, Router), stop: impl Future<Output = ()>, patience: Patience) {
-    let Patience { stall, drain } = patience;
-    let graceful = GracefulShutdown::new();
+///
+/// # Errors
+/// Where TLS can't be had.
+pub async fn serve(listener: TcpListener, service: Service, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let alpn = if service.protocol == Protocol::Http1 { "http/1.1" } else { "h2" };
+    let tls = service.tls.as_ref().map(|tls| tls.config(alpn)).transpose()?;
+    let (service, graceful) = (Arc::new(service), GracefulShutdown::new());
     let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => connection((stream, protocol, stall), (Arc::clone(&app), router.clone(), peer.ip()), &graceful, &stopping),
+                Ok((stream, peer)) => {
+                    let connection = Connection { service: Arc::clone(&service), tls: tls.clone(), peer: peer.ip() };
+                    tokio::spawn(connection.serve(stream, graceful.watcher(), stopping.clone()));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -82,74 +103,61 @@ pub async fn serve(listener: TcpListener, protocol: Protocol, (app, router): (Ap
     }
     drop(listener);
     stopping.cancel();
+    let drain = service.patience.drain;
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way did not finish within {} ms and are cut off", drain.as_millis());
     }
+    Ok(())
 }
 
-fn connection(
-    (stream, protocol, stall): (TcpStream, Protocol, Duration),
-    (app, router, peer): (App, Router, IpAddr),
-    graceful: &GracefulShutdown,
-    stopping: &CancellationToken,
-) {
-    // Answers are written whole: waiting for more to send would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection closed at once");
-        return;
-    }
-    match protocol {
-        Protocol::Http1 => {
-            let service = service_fn(move |request| router::handle(router.clone(), Arc::clone(&app), peer, request));
-            let mut http = http1::Builder::new();
-            spawn(graceful.watch(
-                http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stalling(stream, stall)), service),
-            ));
+/// A connection, and all that is known of it before its first byte.
+struct Connection {
+    service: Arc<Service>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    peer: IpAddr,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, watcher: Watcher, stopping: CancellationToken) {
+        // Answers are written whole: waiting for more to send would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection closed at once");
+            return;
         }
-        Protocol::Http2 => {
-            let mut http = http2::Builder::new(TokioExecutor::new());
-            http.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).adaptive_window(true);
-            let (watcher, stopping) = (graceful.watcher(), stopping.clone());
-            tokio::spawn(async move {
-                let speaks = tokio::select! {
-                    spoke = tokio::time::timeout(HEAD_TIMEOUT, preface(&stream)) => spoke.unwrap_or(false),
-                    () = stopping.cancelled() => false,
-                };
-                if speaks {
-                    let stream = TokioIo::new(stalling(stream, stall));
-                    let router = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
-                    spawn(watcher.watch(http.serve_connection(stream, router)));
-                }
-            });
+        let Self { service, tls, peer } = self;
+        let stall = service.patience.stall;
+        // What has not begun when the host stops never will.
+        match service.protocol {
+            Protocol::Http1 => {
+                let opened = Stream::open(stream, tls, HEAD_TIMEOUT);
+                let Some(Some(stream)) = stopping.run_until_cancelled(opened).await else { return };
+                let handle = service_fn(|request| router::handle(service.router.clone(), Arc::clone(&service.app), peer, request));
+                let mut http = http1::Builder::new();
+                let http = http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+                ended(watcher.watch(http.serve_connection(TokioIo::new(stalling(stream, stall)), handle)).await);
+            }
+            Protocol::Http2 => {
+                let opened = async { preface(Stream::open(stream, tls, HEAD_TIMEOUT).await?).await };
+                let opened = stopping.run_until_cancelled(tokio::time::timeout(HEAD_TIMEOUT, opened)).await;
+                let Some(Ok(Some(stream))) = opened else { return };
+                let router = TowerToHyperService::new(service.router.clone().layer(Extension(Peer(peer))));
+                let mut http = http2::Builder::new(TokioExecutor::new());
+                http.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).adaptive_window(true);
+                ended(watcher.watch(http.serve_connection(TokioIo::new(stalling(stream, stall)), router)).await);
+            }
         }
     }
 }
 
 /// Ends where nothing of what is written leaves for so long: an answer that nobody takes is held no longer.
-fn stalling(stream: TcpStream, stall: Duration) -> Pin<Box<TimeoutStream<TcpStream>>> {
+fn stalling<S: AsyncRead + AsyncWrite>(stream: S, stall: Duration) -> Pin<Box<TimeoutStream<S>>> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(stall));
     Box::pin(stream)
 }
 
-/// Waits until the bytes are there that each connection of HTTP/2 begins with; hyper has no bound on the time for them. False
-/// where the peer hangs up before.
-async fn preface(stream: &TcpStream) -> bool {
-    let mut first = [0; PREFACE_BYTES];
-    loop {
-        match stream.peek(&mut first).await {
-            Ok(PREFACE_BYTES) => return true,
-            // They come at once, or from somebody who is up to no good.
-            Ok(1..) => tokio::time::sleep(Duration::from_millis(10)).await,
-            _ => return false,
-        }
+fn ended<E: std::fmt::Display>(outcome: Result<(), E>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
     }
-}
-
-fn spawn<E: std::fmt::Display>(connection: impl Future<Output = Result<(), E>> + Send + 'static) {
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    });
 }

@@ -38,6 +38,11 @@ impl Client {
             // Without this a machine that has no CA certificates could not even speak plain HTTP.
             http = http.tls_certs_only([]);
         }
+        if let Some(path) = &options.ca_file {
+            let pem = std::fs::read(path).with_context(|| format!("`{}` can't be read", path.display()))?;
+            let trusted = reqwest::Certificate::from_pem_bundle(&pem).with_context(|| format!("`{}` is no certificate (PEM)", path.display()))?;
+            http = http.tls_certs_only(trusted);
+        }
         if is_loopback(&base) {
             // A proxy is another machine: its loopback is not ours.
             http = http.no_proxy();
@@ -160,7 +165,7 @@ mod tests {
     use super::*;
 
     fn client(url: &str) -> anyhow::Result<Client> {
-        Client::new(&ClientOptions { url: url.to_owned(), token: Some(String::new()), as_tenant: None })
+        Client::new(&ClientOptions { url: url.to_owned(), token: Some(String::new()), as_tenant: None, ca_file: None })
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub(crate) struct ClientOptions {
     #[arg(long, env = "BULKHEAD_TOKEN", hide_env_values = true, global = true, help_heading = "Host")]
     token: Option<String>,
 
+    /// A certificate (PEM) to trust, of a host whose own is signed by nobody that this machine knows
+    #[arg(long, env = "BULKHEAD_CA_FILE", global = true, help_heading = "Host")]
+    ca_file: Option<std::path::PathBuf>,
+
     /// In whose name to ask, where the credential may in others than its own
     #[arg(long, env = "BULKHEAD_AS_TENANT", global = true, help_heading = "Host", value_name = "TENANT")]
     as_tenant: Option<String>,

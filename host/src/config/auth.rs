@@ -1,4 +1,4 @@
-//! `[auth]`, `[audit]` and `[quotas]`: who may come in, what is kept of it, and how much one tenant may take.
+//! `[auth]`, `[tls]`, `[audit]` and `[quotas]`: who may come in, what is kept of it, and how much one tenant may take.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,15 @@ pub enum Keys {
     Files(Vec<PathBuf>),
     /// A set that the issuer publishes.
     Url(String),
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and its root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What is kept of what was done.
@@ -79,6 +88,17 @@ pub(super) fn auth(reader: &mut Reader, folder: &Path) -> Auth {
 fn count(reader: &mut Reader, key: &str, default: u32) -> NonZeroU32 {
     let number = reader.number(key, 1..=u64::from(u32::MAX), default.into());
     u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+}
+
+pub(super) fn tls(reader: &mut Reader, folder: &Path) -> Option<TlsFiles> {
+    match (reader.optional_text("tls.cert_file"), reader.optional_text("tls.key_file")) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert: folder.join(cert), key: folder.join(key) }),
+        (None, None) => None,
+        _ => {
+            reader.mistake("`tls.cert_file` and `tls.key_file`: one is of no use without the other".to_owned());
+            None
+        }
+    }
 }
 
 pub(super) fn audit(reader: &mut Reader) -> Audit {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Audit, Auth, Keys};
+pub use auth::{Audit, Auth, Keys, TlsFiles};
 use bulkhead_registry::Quotas;
 pub use deploy::{DeployModel, DeployPlugin};
 use reader::Reader;
@@ -38,6 +38,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[tls]`; none speaks plain text.
+    pub tls: Option<TlsFiles>,
     /// `[audit]`.
     pub audit: Audit,
     /// `[quotas]`: of a tenant about which nothing was said.
@@ -179,6 +181,7 @@ impl Config {
                 nv_names: reader.boolean("telemetry.nv_metrics", false),
             },
             auth: auth::auth(&mut reader, folder),
+            tls: auth::tls(&mut reader, folder),
             audit: auth::audit(&mut reader),
             quotas: auth::quotas(&mut reader),
             plugins: deploy::plugins(&mut reader, folder),

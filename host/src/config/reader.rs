@@ -8,11 +8,11 @@ use toml::{Table, Value};
 use super::Mistakes;
 
 /// Variables that belong to other parts of Bulkhead: the client and the set-up scripts.
-const OTHER_VARIABLES: [&str; 6] =
-    ["BULKHEAD_CONFIG", "BULKHEAD_URL", "BULKHEAD_TOKEN", "BULKHEAD_AS_TENANT", "BULKHEAD_CACHE_DIR", "BULKHEAD_WASM_TOOLCHAIN"];
+const OTHER_VARIABLES: [&str; 7] =
+    ["BULKHEAD_CA_FILE", "BULKHEAD_CONFIG", "BULKHEAD_URL", "BULKHEAD_TOKEN", "BULKHEAD_AS_TENANT", "BULKHEAD_CACHE_DIR", "BULKHEAD_WASM_TOOLCHAIN"];
 
 /// Sections of the file; a variable's name is split after one of these.
-const SECTIONS: [&str; 7] = ["http", "sandbox", "engine", "telemetry", "auth", "audit", "quotas"];
+const SECTIONS: [&str; 8] = ["tls", "http", "sandbox", "engine", "telemetry", "auth", "audit", "quotas"];
 
 pub(super) struct Reader {
     table: Table,
