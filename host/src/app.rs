@@ -89,8 +89,9 @@ async fn build(config: &Config) -> anyhow::Result<App> {
             admission: AdmissionLimits { component_bytes: config.http.max_plugin_bytes, ..AdmissionLimits::default() },
             // This very program, also after the file it was started from was replaced by another build.
             compiler: PathBuf::from("/proc/self/exe"),
+            compile_seconds: config.sandbox.compile_seconds,
         },
-        metrics.plugin_log_lines_dropped.clone(),
+        metrics.sandboxes(),
     )?;
     let engine = start_engine(&library, &config.engine)?;
     let loader = Loader::new(Parts {
