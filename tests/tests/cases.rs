@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
-use bulkhead::telemetry::metrics::Metrics;
 use bulkhead::sandbox::{AdmissionLimits, Limits, Places, Plugin, RequestInfo, SandboxError, SandboxOptions, Sandboxes, Step, Transform, UseOptions};
+use bulkhead::telemetry::metrics::Metrics;
 use bulkhead_registry::Digest;
 use bulkhead_tests::fixtures;
 use serde::Deserialize;
@@ -92,7 +92,13 @@ struct Uploaded<'s> {
 }
 
 fn sandboxes(cache: &Path) -> Sandboxes {
-    let options = SandboxOptions { instances: 4, cache: cache.to_owned(), admission: AdmissionLimits::default(), compiler: fixtures::bulkhead(), compile_seconds: 30 };
+    let options = SandboxOptions {
+        instances: 4,
+        cache: cache.to_owned(),
+        admission: AdmissionLimits::default(),
+        compiler: fixtures::bulkhead(),
+        compile_seconds: 30,
+    };
     Sandboxes::start(options, Metrics::new().expect("metrics").sandboxes()).expect("sandboxes")
 }
 

@@ -11,6 +11,7 @@ use bulkhead_registry::Digest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use wasmparser::{Validator, WasmFeatures};
 
 use super::admission::Refused;
 use super::confine::{self, Bounds};
@@ -32,6 +33,11 @@ const DATA_BYTES: u64 = 3 << 30;
 
 /// Bytes of a compiled component that are taken; an interpreter of 18 MiB makes 35.
 const COMPILED_BYTES: u64 = 256 << 20;
+
+/// What a component may be made of: what toolchains for components use. The compiler knows more, and each proposal is code
+/// that a hostile component would reach.
+const FEATURES: WasmFeatures =
+    WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::MULTI_MEMORY).union(WasmFeatures::COMPONENT_MODEL);
 
 pub(super) struct Compiler {
     program: PathBuf,
@@ -59,10 +65,17 @@ impl Compiler {
         // Whoever had the turn before may have sent the same.
         known()?;
         let outcome = self.run(component, None).await;
-        if let Err(refused @ (Refused::Malformed(_) | Refused::Compile(_))) = &outcome {
-            self.refused.insert(*digest, refused.clone());
+        if let Err(refused) = &outcome {
+            self.remember(digest, refused);
         }
         outcome
+    }
+
+    /// Gives the same answer when it comes again, if it is the component's fault.
+    pub(super) fn remember(&self, digest: &Digest, refused: &Refused) {
+        if matches!(refused, Refused::Malformed(_) | Refused::Compile(_)) {
+            self.refused.insert(*digest, refused.clone());
+        }
     }
 
     /// Native code of a component whose instances begin configured. Takes no turn: nobody waits for it, and it must not hold
@@ -146,6 +159,7 @@ pub fn run_compiler(config_bytes: Option<usize>, cpu_seconds: u64) -> Result<(),
             runtime.block_on(snapshot::configured(component, config)).map_err(short)?
         }
     };
+    Validator::new_with_features(FEATURES).validate_all(&component).map_err(|error| short(error.into()))?;
     let engine = wasmtime::Engine::new(&engine::config()).map_err(short)?;
     let compiled = engine.precompile_component(&component).map_err(short)?;
     std::io::stdout().lock().write_all(&compiled).map_err(|error| error.to_string())

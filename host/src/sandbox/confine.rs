@@ -146,7 +146,10 @@ mod tests {
                 ("reads a file", File::open("/etc/hostname").is_ok()),
                 ("writes a file", fs::write("/tmp/bulkhead-confined", "x").is_ok()),
                 ("lists a folder", fs::read_dir("/").is_ok()),
-                ("removes a file", fs::remove_file("/tmp/bulkhead-confined-not-there").is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)),
+                (
+                    "removes a file",
+                    fs::remove_file("/tmp/bulkhead-confined-not-there").is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound),
+                ),
                 ("connects", TcpStream::connect(address).is_ok()),
                 ("listens", TcpListener::bind("127.0.0.1:0").is_ok()),
                 ("sends datagrams", UdpSocket::bind("127.0.0.1:0").is_ok()),

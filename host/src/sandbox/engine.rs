@@ -140,6 +140,7 @@ impl Sandboxes {
 
     /// Compiles a component, with a configuration in it where there is one, and keeps the outcome under the digest.
     pub(super) async fn compile(&self, digest: Digest, bytes: Vec<u8>, config: Option<String>) -> Result<Component, Refused> {
+        let is_upload = config.is_none();
         let compiled = match config {
             None => self.0.compiler.compile(&digest, bytes).await?,
             Some(config) => self.0.compiler.configure(bytes, config).await?,
@@ -149,7 +150,7 @@ impl Sandboxes {
             match this.0.cache.put(&digest, &compiled) {
                 // From the file, as at the next start: its pages come as they are needed, and go as others need them.
                 Ok(()) => {
-                    if let Some(component) = this.0.cached(&digest) {
+                    if let Some(Ok(component)) = this.0.cached(&digest) {
                         return Ok(component);
                     }
                 }
@@ -157,27 +158,34 @@ impl Sandboxes {
             }
             this.0.deserialize(&compiled).map_err(|error| Refused::Compile(error.to_string()))
         });
-        made.await.map_err(|error| Refused::Host(error.to_string()))?
+        let made = made.await.map_err(|error| Refused::Host(error.to_string()))?;
+        // What does not fit into a sandbox is found here.
+        if let Err(refused) = &made
+            && is_upload
+        {
+            self.0.compiler.remember(&digest, refused);
+        }
+        made
     }
 
     /// What was compiled before.
     pub(super) async fn cached(&self, digest: Digest) -> Option<Component> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.0.cached(&digest)).await.ok().flatten()
-    }
-}
-
-impl Shared {
-    fn cached(&self, digest: &Digest) -> Option<Component> {
-        let mut file = self.cache.get(digest)?;
-        // A file of a folder that is mounted without the right to execute can't be mapped; its content can be used.
-        match self.map(&file).or_else(|_| self.deserialize(&Cache::bytes(&mut file)?)) {
+        match tokio::task::spawn_blocking(move || this.0.cached(&digest)).await.ok().flatten()? {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a compiled component is of no use any more: compiling it again");
                 None
             }
         }
+    }
+}
+
+impl Shared {
+    fn cached(&self, digest: &Digest) -> Option<wasmtime::Result<Component>> {
+        let mut file = self.cache.get(digest)?;
+        // A file of a folder that is mounted without the right to execute can't be mapped; its content can be used.
+        Some(self.map(&file).or_else(|_| self.deserialize(&Cache::bytes(&mut file)?)))
     }
 
     #[expect(unsafe_code, reason = "wasmtime runs what it is given here")]

@@ -16,8 +16,8 @@ use super::limits::Meter;
 use crate::clock;
 
 /// Bytes that one host call, or one lifted value, may make the host allocate, as a multiple of the guest's memory: what is
-/// lifted lies in that, and takes a little more here. Lists that overlap would take far more.
-const HOSTCALL_FACTOR: usize = 2;
+/// lifted lies in that. Lists that overlap would take far more, and nobody else has the thread meanwhile.
+const HOSTCALL_FACTOR: usize = 1;
 
 /// Resource handles: an honest transform holds none, a component with WASI a dozen, a predictor some for each run of a model.
 pub(super) const HANDLES: usize = 1024;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
-use bulkhead::telemetry::metrics::Metrics;
 use bulkhead::sandbox::{AdmissionLimits, Limits, Places, RequestInfo, SandboxOptions, Sandboxes, Transform, UseOptions};
+use bulkhead::telemetry::metrics::Metrics;
 use bulkhead::tensor::{Datatype, Tensor};
 use bulkhead_registry::Digest;
 
