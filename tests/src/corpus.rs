@@ -71,10 +71,15 @@ impl WatFile {
 
     fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
+        Self::of(&path.file_stem().expect("a name").to_string_lossy(), &text)
+    }
+
+    /// The same from a text that is no file.
+    #[must_use]
+    pub fn of(name: &str, text: &str) -> Self {
         let lines = text.lines().map_while(|line| line.strip_prefix(";; ")).filter_map(|line| line.split_once(": "));
         let header = lines.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect();
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        Self { name, header, text }
+        Self { name: name.to_owned(), header, text: text.to_owned() }
     }
 
     /// What the header says under a key; empty where it says nothing.
