@@ -8,6 +8,8 @@ mod caller;
 mod error;
 mod key;
 mod keys;
+#[cfg(test)]
+mod properties;
 mod scope;
 #[cfg(test)]
 mod tests;

@@ -120,3 +120,131 @@ fn malformed(error: BinaryReaderError) -> Refused {
 fn over<N: PartialOrd + std::fmt::Display>(what: &str, has: N, most: N) -> Result<(), Refused> {
     if has > most { Err(Refused::OverLimits(format!("it has {has} {what}, at most {most} are taken"))) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FEW: AdmissionLimits = AdmissionLimits {
+        component_bytes: 1 << 20,
+        functions: 12,
+        function_bytes: 40,
+        locals: 20,
+        branch_targets: 5,
+        modules: 3,
+        imports: 4,
+        module_imports: 4,
+        memories: 2,
+        memory_bytes: 10 * PAGE_BYTES,
+        table_elements: 10,
+        data_bytes: 64,
+        custom_bytes: 64,
+    };
+
+    fn number(mut value: u64, out: &mut Vec<u8>) {
+        while value >= 0x80 {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+
+    fn section(id: u8, content: &[u8], out: &mut Vec<u8>) {
+        out.push(id);
+        number(content.len() as u64, out);
+        out.extend_from_slice(content);
+    }
+
+    /// A module: functions with so many locals, memories of so many pages, and a custom section.
+    #[derive(Debug, Clone)]
+    struct Made {
+        functions: Vec<u32>,
+        pages: Vec<u32>,
+        custom: usize,
+    }
+
+    impl Made {
+        fn bytes(&self) -> Vec<u8> {
+            let mut out = b"\0asm\x01\0\0\0".to_vec();
+            section(1, &[1, 0x60, 0, 0], &mut out);
+            let mut types = Vec::new();
+            number(self.functions.len() as u64, &mut types);
+            types.extend(self.functions.iter().map(|_| 0));
+            section(3, &types, &mut out);
+            let mut memories = Vec::new();
+            number(self.pages.len() as u64, &mut memories);
+            for pages in &self.pages {
+                memories.push(0);
+                number(u64::from(*pages), &mut memories);
+            }
+            section(5, &memories, &mut out);
+            let mut code = Vec::new();
+            number(self.functions.len() as u64, &mut code);
+            for locals in &self.functions {
+                let mut body = vec![1];
+                number(u64::from(*locals), &mut body);
+                body.extend([0x7f, 0x0b]);
+                number(body.len() as u64, &mut code);
+                code.extend(body);
+            }
+            section(10, &code, &mut out);
+            section(0, &[[1, b'c'].as_slice(), &vec![0; self.custom]].concat(), &mut out);
+            out
+        }
+    }
+
+    fn component(modules: &[Made]) -> Vec<u8> {
+        let mut out = b"\0asm\x0d\0\x01\0".to_vec();
+        for module in modules {
+            section(1, &module.bytes(), &mut out);
+        }
+        out
+    }
+
+    fn module() -> impl Strategy<Value = Made> {
+        let functions = prop::collection::vec(prop_oneof![9 => 0u32..22, 1 => any::<u32>()], 0..8);
+        (functions, prop::collection::vec(0u32..12, 0..3), 0usize..50).prop_map(|(functions, pages, custom)| Made { functions, pages, custom })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn what_is_over_a_limit_is_refused_and_nothing_else(modules in prop::collection::vec(module(), 0..5)) {
+            let fits = modules.len() <= 3
+                && modules.iter().map(|module| module.functions.len()).sum::<usize>() <= 12
+                && modules.iter().flat_map(|module| &module.functions).all(|locals| *locals <= 20)
+                && modules.iter().map(|module| module.pages.len()).sum::<usize>() <= 2
+                && modules.iter().flat_map(|module| &module.pages).all(|pages| *pages <= 10)
+                // Its name takes two bytes.
+                && modules.iter().map(|module| module.custom + 2).sum::<usize>() <= 64;
+            match check(&component(&modules), FEW) {
+                Ok(()) => prop_assert!(fits),
+                Err(Refused::OverLimits(_)) => prop_assert!(!fits),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+
+        #[test]
+        fn whatever_comes_is_measured_or_refused(
+            modules in prop::collection::vec(module(), 1..3),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            end in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = component(&modules);
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.truncate(end.index(bytes.len()) + 1);
+            let _ = check(&bytes, FEW);
+        }
+
+        #[test]
+        fn no_other_bytes_are_a_component(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(bytes.starts_with(b"\0asm") || matches!(check(&bytes, FEW), Err(Refused::NotAComponent(_))));
+        }
+    }
+}
