@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 use crate::api::{self, App, AppState, Life, Patience, Protocol};
+use crate::aside::Lane;
 use crate::config::{self, Config};
 use crate::engine::Engine;
 use crate::loader::{Loader, Parts};
@@ -35,7 +36,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     // First: nobody waits for a load only to learn of a taken port.
     let public = api::bind(config.listen).await?;
     let grpc = api::bind(config.grpc_listen).await?;
-    let admin = api::bind(config.admin_listen).await?;
+    // Probes are answered, and metrics told, however busy requests keep all other threads.
+    let lane = Lane::start("bulkhead-probes").context("no thread for probes")?;
+    let admin = lane.spawn(api::bind(config.admin_listen))?.await??;
     let (address, grpc_address, admin_address) = (public.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
     let app = build(&config).await?;
 
@@ -49,7 +52,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let patience = Patience { stall: config.http.request_timeout, drain: config.http.drain_timeout };
     let at_once = Patience { drain: Duration::ZERO, ..patience };
-    let probes = tokio::spawn(api::serve(admin, Protocol::Http1, api::admin(Arc::clone(&app)), until(Stop::Probes), at_once));
+    let probes = lane.spawn(api::serve(admin, Protocol::Http1, api::admin(Arc::clone(&app)), until(Stop::Probes), at_once))?;
     let service = tokio::spawn(api::serve(public, Protocol::Http1, api::public(Arc::clone(&app)), until(Stop::Service), patience));
     let grpc_service = tokio::spawn(api::serve(grpc, Protocol::Http2, api::grpc(&app)?, until(Stop::Service), patience));
     tracing::info!(%address, grpc.address = %grpc_address, admin.address = %admin_address, version = env!("CARGO_PKG_VERSION"), "the host listens");
