@@ -103,3 +103,32 @@ impl Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        let page = include_str!("../../docs/plugin-limits.md");
+        let limits = AdmissionLimits::default();
+        for (what, most) in [
+            ("bytes", limits.component_bytes),
+            ("functions", limits.functions.into()),
+            ("bytes of one function", limits.function_bytes.into()),
+            ("locals of one function", limits.locals),
+            ("targets of one branch by table", limits.branch_targets.into()),
+            ("core modules; components within", limits.modules.into()),
+            ("imports", limits.imports as u64),
+            ("imports of one core module", limits.module_imports.into()),
+            ("memories", limits.memories.into()),
+            ("bytes that a memory begins with", limits.memory_bytes),
+            ("elements that a table begins with", limits.table_elements),
+            ("bytes of data", limits.data_bytes),
+            ("bytes of custom sections", limits.custom_bytes),
+        ] {
+            let row = format!("| {what} | {most} ");
+            assert!(page.contains(&row), "docs/plugin-limits.md lacks `{row}`");
+        }
+    }
+}

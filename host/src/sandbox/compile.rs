@@ -28,6 +28,9 @@ const WALL_FACTOR: u64 = 3;
 const REFUSED_FOR: Duration = Duration::from_secs(600);
 const REFUSED: u64 = 1024;
 
+/// How the process begins to say what it has to, where it could not be confined wholly.
+const NOTE: &str = "less confined: ";
+
 /// Bytes that one compilation may allocate.
 const DATA_BYTES: u64 = 3 << 30;
 
@@ -118,13 +121,16 @@ impl Compiler {
         if compiled.len() as u64 > COMPILED_BYTES {
             return Err(Refused::Compile(format!("it compiles to more than {COMPILED_BYTES} bytes")));
         }
-        match status.code() {
-            Some(0) => {
-                if !said.is_empty() {
-                    tracing::warn!(said = said.trim(), "the compiler's process is less confined than it should be");
-                }
-                Ok(compiled)
+        let said = match said.strip_prefix(NOTE) {
+            None => said.as_str(),
+            Some(said) => {
+                let (missing, said) = said.split_once('\n').unwrap_or((said, ""));
+                tracing::warn!(missing, "the compiler's process is less confined than it should be");
+                said
             }
+        };
+        match status.code() {
+            Some(0) => Ok(compiled),
             Some(2) => Err(Refused::Malformed(said.trim().to_owned())),
             _ => {
                 let bounds = format!("{} seconds of processor time and {} MiB of memory", self.cpu_seconds, DATA_BYTES >> 20);
@@ -144,7 +150,7 @@ impl Compiler {
 pub fn run_compiler(config_bytes: Option<usize>, cpu_seconds: u64) -> Result<(), String> {
     let missing = confine::confine(&Bounds { cpu_seconds, data_bytes: DATA_BYTES })?;
     if !missing.is_empty() {
-        eprintln!("{missing}");
+        eprintln!("{NOTE}{missing}");
     }
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ mod batching;
 mod cache;
 mod cases;
 mod deploy;
+mod hostile;
 mod http;
 mod json;
 mod life;
@@ -82,6 +83,7 @@ enum Row {
     Batching,
     Predictor,
     Cache,
+    Hostile,
     Sandbox,
     Upload,
     Restart,
@@ -128,6 +130,7 @@ fn main() -> Result<()> {
     runtime.block_on(until_told_to_stop(json::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(batching::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(cache::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(hostile::run(&options, &mut report)))?;
     if options.wants(Row::Sandbox) {
         sandbox::run(&options, &mut report)?;
     }
