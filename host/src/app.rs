@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 use crate::api::{self, Access, App, AppState, Life, Patience, Protocol, Service};
+use crate::aside::Lane;
 use crate::audit::AuditLog;
 use crate::auth::{Authenticator, Expected, Keys, Source, development};
 use crate::config::{self, Config};
@@ -43,7 +44,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     // First: nobody waits for a load only to learn of a taken port.
     let public = api::bind(config.listen).await?;
     let grpc = api::bind(config.grpc_listen).await?;
-    let admin = api::bind(config.admin_listen).await?;
+    // Probes are answered, and metrics told, however busy requests keep all other threads.
+    let lane = Lane::start("bulkhead-probes").context("no thread for probes")?;
+    let admin = lane.spawn(api::bind(config.admin_listen))?.await??;
     let (address, grpc_address, admin_address) = (public.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
     let tls = config.tls.as_ref().map(|files| Tls::open(&files.cert, &files.key)).transpose()?;
     let app = build(&config).await?;
@@ -60,7 +63,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let at_once = Patience { drain: Duration::ZERO, ..patience };
     let service = |router, protocol, patience| Service { app: Arc::clone(&app), router, protocol, tls: tls.clone(), patience };
     let probes = service(api::admin(Arc::clone(&app)), Protocol::Http1, at_once);
-    let probes = tokio::spawn(api::serve(admin, probes, until(Stop::Probes)));
+    let probes = lane.spawn(api::serve(admin, probes, until(Stop::Probes)))?;
     let public_service = service(api::public(Arc::clone(&app)), Protocol::Http1, patience);
     let public_service = tokio::spawn(api::serve(public, public_service, until(Stop::Service)));
     let grpc_service = service(api::grpc(&app)?, Protocol::Http2, patience);
@@ -105,8 +108,9 @@ async fn build(config: &Config) -> anyhow::Result<App> {
             admission: AdmissionLimits { component_bytes: config.http.max_plugin_bytes, ..AdmissionLimits::default() },
             // This very program, also after the file it was started from was replaced by another build.
             compiler: PathBuf::from("/proc/self/exe"),
+            compile_seconds: config.sandbox.compile_seconds,
         },
-        metrics.plugin_log_lines_dropped.clone(),
+        metrics.sandboxes(),
     )?;
     let engine = start_engine(&library, &config.engine)?;
     let tenants = Arc::new(Tenants::new(config.quotas, config.http.max_in_flight));

@@ -33,6 +33,9 @@ enum Command {
         /// Make it a component that is configured: so many bytes of configuration come before it.
         #[arg(long)]
         config_bytes: Option<usize>,
+        /// Seconds of processor time that it may take.
+        #[arg(long, default_value_t = 30)]
+        cpu_seconds: u64,
     },
     #[command(flatten)]
     Client(cli::Command),
@@ -61,8 +64,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Serve(flags) => serve(flags),
-        Command::CompileComponent { config_bytes } => {
-            return match sandbox::compile::run_compiler(config_bytes) {
+        Command::CompileComponent { config_bytes, cpu_seconds } => {
+            return match sandbox::compile::run_compiler(config_bytes, cpu_seconds) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(message) => {
                     say(&message);

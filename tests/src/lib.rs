@@ -6,6 +6,7 @@
 #![expect(clippy::panic, clippy::print_stderr, clippy::missing_panics_doc, reason = "all of this runs inside tests, where a panic is a failed test")]
 
 mod answer;
+mod corpus;
 pub mod fixtures;
 mod host;
 mod metrics;
@@ -17,6 +18,7 @@ mod upload;
 pub mod wasm;
 
 pub use answer::Answer;
+pub use corpus::WatFile;
 pub use host::TestHost;
 pub use place::{Tmpfs, cannot_run_here};
 pub use setup::{Setup, command};

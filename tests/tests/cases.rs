@@ -11,6 +11,7 @@ use std::time::Duration;
 use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
 use bulkhead::sandbox::{AdmissionLimits, Limits, Places, Plugin, RequestInfo, SandboxError, SandboxOptions, Sandboxes, Step, Transform, UseOptions};
+use bulkhead::telemetry::metrics::Metrics;
 use bulkhead_registry::Digest;
 use bulkhead_tests::fixtures;
 use serde::Deserialize;
@@ -91,9 +92,14 @@ struct Uploaded<'s> {
 }
 
 fn sandboxes(cache: &Path) -> Sandboxes {
-    let options = SandboxOptions { instances: 4, cache: cache.to_owned(), admission: AdmissionLimits::default(), compiler: fixtures::bulkhead() };
-    let dropped = prometheus::IntCounter::new("dropped", "dropped").expect("a counter");
-    Sandboxes::start(options, dropped).expect("sandboxes")
+    let options = SandboxOptions {
+        instances: 4,
+        cache: cache.to_owned(),
+        admission: AdmissionLimits::default(),
+        compiler: fixtures::bulkhead(),
+        compile_seconds: 30,
+    };
+    Sandboxes::start(options, Metrics::new().expect("metrics").sandboxes()).expect("sandboxes")
 }
 
 async fn uploaded<'s>(sandboxes: &'s Sandboxes, name: &str) -> Uploaded<'s> {

@@ -96,6 +96,37 @@ async fn others_are_served_while_plugins_loop() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_and_requests_are_answered_while_many_plugins_loop() {
+    const LOOPS: usize = 128;
+    /// Of a Kubernetes probe, by default.
+    const PROBE: Duration = Duration::from_secs(1);
+    let host = std::sync::Arc::new(hostile("timeout_ms = 4000").await);
+    host.plain(&["add_one"]).await;
+    let loops: Vec<_> = (0..LOOPS)
+        .map(|_| {
+            let host = std::sync::Arc::clone(&host);
+            tokio::spawn(async move { host.predict("m", &json!({ "before": "loop" })).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4] }] });
+    let (mut probes, mut requests) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        let began = Instant::now();
+        assert_eq!(host.admin_get("/health/live").await.status, 200);
+        probes.push(began.elapsed());
+        let began = Instant::now();
+        assert_eq!(host.predict("add_one", &body).await.status, 200);
+        requests.push(began.elapsed());
+    }
+    println!("probes {probes:?}\nrequests {requests:?}");
+    assert!(probes.iter().all(|took| *took < PROBE), "{probes:?}");
+    for answer in loops {
+        answer.await.expect("an answer").error(504, "plugin_deadline");
+    }
+}
+
 #[tokio::test]
 async fn nothing_of_one_request_reaches_another() {
     let host = hostile("").await;

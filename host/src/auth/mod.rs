@@ -10,6 +10,8 @@ pub mod development;
 mod error;
 mod key;
 mod keys;
+#[cfg(test)]
+mod properties;
 mod scope;
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,8 @@ pub struct Http {
 pub struct Sandbox {
     /// Instances at one time.
     pub instances: u32,
+    /// Processor seconds of compiling one component.
+    pub compile_seconds: u64,
 }
 
 /// The runtime of models.
@@ -169,7 +171,10 @@ impl Config {
                 drain_timeout: Duration::from_millis(reader.number("http.drain_timeout_ms", 0..=3_600_000, 30_000)),
                 max_in_flight: reader.number("http.max_in_flight", 1..=1 << 20, 1024) as usize,
             },
-            sandbox: Sandbox { instances: reader.number("sandbox.instances", 1..=10_000, 512) as u32 },
+            sandbox: Sandbox {
+                instances: reader.number("sandbox.instances", 1..=10_000, 512) as u32,
+                compile_seconds: reader.number("sandbox.compile_seconds", 1..=3600, 30),
+            },
             engine: Engine {
                 library: reader.optional_text("engine.library").map(PathBuf::from),
                 cores: reader.number("engine.cores", 1..=4096, cores as u64) as usize,

@@ -1,9 +1,9 @@
-//! What an uploaded component must be before any of it is compiled.
-
-use wasmparser::{Encoding, Parser, Payload};
+//! What an uploaded component must be, and why it is refused. Its size is measured in `measure.rs`, before any of it is
+//! compiled.
 
 /// Bounds of an upload. A compiler's time and memory grow faster than its input: the bounds on functions keep the
-/// worst known inputs (tens of thousands of locals, megabytes in one function) from it.
+/// worst known inputs (tens of thousands of locals, megabytes in one function) from it. Those on memories, tables and
+/// data are what a sandbox could not hold.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionLimits {
     /// Bytes of a component; the largest honest one, Python's interpreter, has 18 MiB.
@@ -14,20 +14,48 @@ pub struct AdmissionLimits {
     pub function_bytes: u32,
     /// Locals of one function.
     pub locals: u64,
-    /// Core modules within.
+    /// Targets of one branch by table.
+    pub branch_targets: u32,
+    /// Core modules within, and components.
     pub modules: u32,
-    /// Imports.
+    /// Imports, of the component and of those within.
     pub imports: usize,
+    /// Imports of one core module; Python's interpreter has some hundred.
+    pub module_imports: u32,
+    /// Memories that its modules define.
+    pub memories: u32,
+    /// Bytes that one memory begins with.
+    pub memory_bytes: u64,
+    /// Elements that one table begins with; the largest honest one seen, StarlingMonkey's, has 7,688.
+    pub table_elements: u64,
+    /// Bytes of data that memories begin with; Python's interpreter has 11 MiB.
+    pub data_bytes: u64,
+    /// Bytes of custom sections, which nothing here reads: names, and what debuggers want to know.
+    pub custom_bytes: u64,
 }
 
 impl Default for AdmissionLimits {
     fn default() -> Self {
-        Self { component_bytes: 32 << 20, functions: 30_000, function_bytes: 512 << 10, locals: 5_000, modules: 64, imports: 200 }
+        Self {
+            component_bytes: 32 << 20,
+            functions: 30_000,
+            function_bytes: 512 << 10,
+            locals: 5_000,
+            branch_targets: 10_000,
+            modules: 64,
+            imports: 200,
+            module_imports: 2_000,
+            memories: 4,
+            memory_bytes: 256 << 20,
+            table_elements: 20_000,
+            data_bytes: 16 << 20,
+            custom_bytes: 8 << 20,
+        }
     }
 }
 
 /// Why an upload is refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Refused {
     /// Something else than a component.
     #[error("expected a WebAssembly component, got {0}")]
@@ -58,55 +86,49 @@ pub enum Refused {
     Host(String),
 }
 
-/// Checks the outside of a component, and the size of everything in it.
-pub(super) fn check(bytes: &[u8], limits: AdmissionLimits) -> Result<(), Refused> {
-    if bytes.len() as u64 > limits.component_bytes {
-        return Err(Refused::OverLimits(format!("it has {} bytes, at most {} are taken", bytes.len(), limits.component_bytes)));
-    }
-    if wasmtime::Engine::detect_precompiled(bytes).is_some() {
-        return Err(Refused::NotAComponent("precompiled native code, which is never taken: upload the `.wasm` it was made from".to_owned()));
-    }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(Refused::NotAComponent("bytes that are no WebAssembly".to_owned()));
-    }
-    let mut functions = 0u32;
-    let mut modules = 0u32;
-    let mut imports = 0usize;
-    let malformed = |error: wasmparser::BinaryReaderError| Refused::Malformed(error.to_string());
-    for (at, payload) in Parser::new(0).parse_all(bytes).enumerate() {
-        match payload.map_err(malformed)? {
-            Payload::Version { encoding: Encoding::Module, .. } if at == 0 => {
-                return Err(Refused::NotAComponent(
-                    "a core module: make a component of it with `bulkhead plugin build` or `wasm-tools component new`".to_owned(),
-                ));
-            }
-            Payload::ModuleSection { .. } => {
-                modules += 1;
-                over("core modules", modules, limits.modules)?;
-            }
-            Payload::CodeSectionStart { count, .. } => {
-                functions = functions.saturating_add(count);
-                over("functions", functions, limits.functions)?;
-            }
-            Payload::CodeSectionEntry(body) => {
-                let size = u32::try_from(body.range().len()).unwrap_or(u32::MAX);
-                over("bytes in one function", size, limits.function_bytes)?;
-                let mut locals = 0u64;
-                for group in body.get_locals_reader().map_err(malformed)? {
-                    locals += u64::from(group.map_err(malformed)?.0);
-                }
-                over("locals in one function", locals, limits.locals)?;
-            }
-            Payload::ComponentImportSection(section) => {
-                imports += section.count() as usize;
-                over("imports", imports, limits.imports)?;
-            }
-            _ => {}
+impl Refused {
+    /// A short name for metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotAComponent(_) => "not_a_component",
+            Self::Malformed(_) => "invalid_component",
+            Self::OverLimits(_) => "over_limits",
+            Self::WrongWorld(_) => "wrong_world",
+            Self::Import(_) => "import_not_granted",
+            Self::Compile(_) => "compile_failed",
+            Self::Smoke(_) => "start_failed",
+            Self::Busy => "busy",
+            Self::Host(_) => "internal",
         }
     }
-    Ok(())
 }
 
-fn over<N: PartialOrd + std::fmt::Display>(what: &str, has: N, most: N) -> Result<(), Refused> {
-    if has > most { Err(Refused::OverLimits(format!("it has {has} {what}, at most {most} are taken"))) } else { Ok(()) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        let page = include_str!("../../docs/plugin-limits.md");
+        let limits = AdmissionLimits::default();
+        for (what, most) in [
+            ("bytes", limits.component_bytes),
+            ("functions", limits.functions.into()),
+            ("bytes of one function", limits.function_bytes.into()),
+            ("locals of one function", limits.locals),
+            ("targets of one branch by table", limits.branch_targets.into()),
+            ("core modules; components within", limits.modules.into()),
+            ("imports", limits.imports as u64),
+            ("imports of one core module", limits.module_imports.into()),
+            ("memories", limits.memories.into()),
+            ("bytes that a memory begins with", limits.memory_bytes),
+            ("elements that a table begins with", limits.table_elements),
+            ("bytes of data", limits.data_bytes),
+            ("bytes of custom sections", limits.custom_bytes),
+        ] {
+            let row = format!("| {what} | {most} ");
+            assert!(page.contains(&row), "docs/plugin-limits.md lacks `{row}`");
+        }
+    }
 }

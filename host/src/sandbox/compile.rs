@@ -1,27 +1,35 @@
 //! Compiles components in a process of its own: a compiler fed with hostile input can take minutes and gigabytes, or
 //! crash. The process is this program again; the system ends it when it goes over its bounds. Plugins are configured
-//! there too, since that ends with compiling them once more (`snapshot.rs`).
+//! there too, since that ends with compiling them once more (`snapshot.rs`). What it may do otherwise, `confine.rs` says.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use bulkhead_registry::Digest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use wasmparser::{Validator, WasmFeatures};
 
 use super::admission::Refused;
+use super::confine::{self, Bounds};
 use super::{engine, snapshot};
 
 /// The hidden subcommand of this program that compiles.
 pub const SUBCOMMAND: &str = "compile-component";
 
-/// Processor seconds of one compilation; an interpreter of 18 MiB takes 9.
-const CPU_SECONDS: u64 = 30;
+/// Wall-clock time of one compilation, as a multiple of its processor seconds: what those take on a busy machine.
+const WALL_FACTOR: u64 = 3;
 
-/// Wall-clock time of one compilation: what the processor seconds take on a busy machine.
-const WALL: Duration = Duration::from_secs(90);
+/// How long it is remembered that a component can't be compiled, and of how many: long enough that the same bytes, sent
+/// again and again, hardly cost the compiler anything, and short enough for one that only had bad luck. Arbitrary.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
+const REFUSED: u64 = 1024;
+
+/// How the process begins to say what it has to, where it could not be confined wholly.
+const NOTE: &str = "less confined: ";
 
 /// Bytes that one compilation may allocate.
 const DATA_BYTES: u64 = 3 << 30;
@@ -29,25 +37,60 @@ const DATA_BYTES: u64 = 3 << 30;
 /// Bytes of a compiled component that are taken; an interpreter of 18 MiB makes 35.
 const COMPILED_BYTES: u64 = 256 << 20;
 
+/// What a component may be made of: what toolchains for components use. The compiler knows more, and each proposal is code
+/// that a hostile component would reach.
+const FEATURES: WasmFeatures =
+    WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::MULTI_MEMORY).union(WasmFeatures::COMPONENT_MODEL);
+
 pub(super) struct Compiler {
     program: PathBuf,
+    cpu_seconds: u64,
+    refused: moka::sync::Cache<Digest, Refused>,
     /// One at a time: an upload may wait, requests must not.
     turn: Semaphore,
 }
 
 impl Compiler {
-    pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, turn: Semaphore::new(1) }
+    /// With so many processor seconds for each component.
+    pub(super) fn new(program: PathBuf, cpu_seconds: u64) -> Self {
+        let refused = moka::sync::Cache::builder().max_capacity(REFUSED).time_to_live(REFUSED_FOR).build();
+        Self { program, cpu_seconds, refused, turn: Semaphore::new(1) }
     }
 
-    /// Native code of a component; with a configuration, of one whose instances begin configured with it.
-    pub(super) async fn compile(&self, component: Vec<u8>, config: Option<String>) -> Result<Vec<u8>, Refused> {
-        // What nobody waits for must not hold up an upload: those who configure take turns among themselves.
-        let stopping = |_| Refused::Host("the host is stopping".to_owned());
-        let _turn = if config.is_none() { Some(self.turn.acquire().await.map_err(stopping)?) } else { None };
+    /// Native code of an uploaded component.
+    ///
+    /// # Errors
+    /// Says why there is none; the same again for the same bytes, for some time.
+    pub(super) async fn compile(&self, digest: &Digest, component: Vec<u8>) -> Result<Vec<u8>, Refused> {
+        let known = || self.refused.get(digest).map_or(Ok(()), Err);
+        known()?;
+        let _turn = self.turn.acquire().await.map_err(|_| Refused::Host("the host is stopping".to_owned()))?;
+        // Whoever had the turn before may have sent the same.
+        known()?;
+        let outcome = self.run(component, None).await;
+        if let Err(refused) = &outcome {
+            self.remember(digest, refused);
+        }
+        outcome
+    }
+
+    /// Gives the same answer when it comes again, if it is the component's fault.
+    pub(super) fn remember(&self, digest: &Digest, refused: &Refused) {
+        if matches!(refused, Refused::Malformed(_) | Refused::Compile(_)) {
+            self.refused.insert(*digest, refused.clone());
+        }
+    }
+
+    /// Native code of a component whose instances begin configured. Takes no turn: nobody waits for it, and it must not hold
+    /// up an upload; those who configure take turns among themselves.
+    pub(super) async fn configure(&self, component: Vec<u8>, config: String) -> Result<Vec<u8>, Refused> {
+        self.run(component, Some(config)).await
+    }
+
+    async fn run(&self, component: Vec<u8>, config: Option<String>) -> Result<Vec<u8>, Refused> {
         let host = |error: std::io::Error| Refused::Host(format!("the compiler's process can't be run: {error}"));
         let mut command = Command::new(&self.program);
-        command.arg(SUBCOMMAND);
+        command.args([SUBCOMMAND, "--cpu-seconds", &self.cpu_seconds.to_string()]);
         if let Some(config) = &config {
             command.args(["--config-bytes", &config.len().to_string()]);
         }
@@ -70,18 +113,27 @@ impl Compiler {
             err?;
             child.wait().await
         };
-        let status = match tokio::time::timeout(WALL, work).await {
+        let seconds = self.cpu_seconds.saturating_mul(WALL_FACTOR);
+        let status = match tokio::time::timeout(Duration::from_secs(seconds), work).await {
             Ok(status) => status.map_err(host)?,
-            Err(_) => return Err(Refused::Compile(format!("it takes more than {} seconds", WALL.as_secs()))),
+            Err(_) => return Err(Refused::Compile(format!("it takes more than {seconds} seconds"))),
         };
         if compiled.len() as u64 > COMPILED_BYTES {
             return Err(Refused::Compile(format!("it compiles to more than {COMPILED_BYTES} bytes")));
         }
+        let said = match said.strip_prefix(NOTE) {
+            None => said.as_str(),
+            Some(said) => {
+                let (missing, said) = said.split_once('\n').unwrap_or((said, ""));
+                tracing::warn!(missing, "the compiler's process is less confined than it should be");
+                said
+            }
+        };
         match status.code() {
             Some(0) => Ok(compiled),
             Some(2) => Err(Refused::Malformed(said.trim().to_owned())),
             _ => {
-                let bounds = format!("{CPU_SECONDS} seconds of processor time and {} MiB of memory", DATA_BYTES >> 20);
+                let bounds = format!("{} seconds of processor time and {} MiB of memory", self.cpu_seconds, DATA_BYTES >> 20);
                 tracing::warn!(%status, said, "the compiler's process ended");
                 Err(Refused::Compile(format!("the compiler gave up within its bounds of {bounds}")))
             }
@@ -94,12 +146,12 @@ impl Compiler {
 ///
 /// # Errors
 /// With what the compiler says; the exit status is 2 then.
-pub fn run_compiler(config_bytes: Option<usize>) -> Result<(), String> {
-    limit(libc::RLIMIT_CPU, CPU_SECONDS)?;
-    limit(libc::RLIMIT_DATA, DATA_BYTES)?;
-    limit(libc::RLIMIT_CORE, 0)?;
-    // No file is opened by a compiler; the pipes are there already.
-    limit(libc::RLIMIT_NOFILE, 3)?;
+#[expect(clippy::print_stderr, reason = "how the process talks to the host")]
+pub fn run_compiler(config_bytes: Option<usize>, cpu_seconds: u64) -> Result<(), String> {
+    let missing = confine::confine(&Bounds { cpu_seconds, data_bytes: DATA_BYTES })?;
+    if !missing.is_empty() {
+        eprintln!("{NOTE}{missing}");
+    }
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).map_err(|error| error.to_string())?;
     let short = |error: wasmtime::Error| format!("{error:#}").chars().take(1000).collect::<String>();
@@ -113,15 +165,8 @@ pub fn run_compiler(config_bytes: Option<usize>) -> Result<(), String> {
             runtime.block_on(snapshot::configured(component, config)).map_err(short)?
         }
     };
+    Validator::new_with_features(FEATURES).validate_all(&component).map_err(|error| short(error.into()))?;
     let engine = wasmtime::Engine::new(&engine::config()).map_err(short)?;
     let compiled = engine.precompile_component(&component).map_err(short)?;
     std::io::stdout().lock().write_all(&compiled).map_err(|error| error.to_string())
-}
-
-#[expect(unsafe_code, reason = "the standard library can't set limits")]
-fn limit(resource: libc::__rlimit_resource_t, value: u64) -> Result<(), String> {
-    let limits = libc::rlimit { rlim_cur: value, rlim_max: value };
-    // SAFETY: `setrlimit` reads the struct that the reference is valid for, and nothing else.
-    let outcome = unsafe { libc::setrlimit(resource, &raw const limits) };
-    if outcome == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().to_string()) }
 }

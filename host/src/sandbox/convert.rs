@@ -7,7 +7,7 @@ use super::bindings::exports::bulkhead::plugin::transformer as export;
 use super::bindings::predictor::exports::bulkhead::plugin::prediction;
 use super::error::SandboxError;
 use super::exchange::Step;
-use super::limits::DIMENSIONS;
+use super::limits::{DIMENSIONS, NAME_BYTES};
 use super::plugin::TensorSignature;
 use super::predictor::{GraphUse, Ports, PredictorDescription};
 use super::transform::Description;
@@ -34,12 +34,37 @@ impl From<wit::Payload> for Payload {
     }
 }
 
-impl From<export::Step> for Step {
-    fn from(step: export::Step) -> Self {
-        match step {
-            export::Step::Proceed(payload) => Self::Proceed(payload.into()),
-            export::Step::Answer(payload) => Self::Answer(payload.into()),
+impl TryFrom<export::Step> for Step {
+    type Error = SandboxError;
+
+    fn try_from(step: export::Step) -> Result<Self, SandboxError> {
+        Ok(match step {
+            export::Step::Proceed(payload) => Self::Proceed(handed_on(payload)?),
+            export::Step::Answer(payload) => Self::Answer(handed_on(payload)?),
+        })
+    }
+}
+
+/// Bytes of a content type; it becomes a header. Arbitrary.
+const CONTENT_TYPE_BYTES: usize = 256;
+
+/// What a guest hands on. Names, shapes and content types go into messages and headers, which a guest must not make long.
+pub(super) fn handed_on(payload: wit::Payload) -> Result<Payload, SandboxError> {
+    let long = match &payload {
+        wit::Payload::Json(_) => None,
+        wit::Payload::Tensors(tensors) => tensors
+            .iter()
+            .map(|tensor| (tensor.name.len(), tensor.shape.len()))
+            .find(|(name, rank)| *name > NAME_BYTES || *rank > DIMENSIONS)
+            .map(|(name, rank)| format!("a tensor of {rank} dimensions with a name of {name} bytes")),
+        wit::Payload::Blob(blob) => {
+            let bytes = blob.content_type.len();
+            (bytes > CONTENT_TYPE_BYTES).then(|| format!("a content type of {bytes} bytes"))
         }
+    };
+    match long {
+        None => Ok(payload.into()),
+        Some(what) => Err(SandboxError::Internal(format!("it hands on {what}"))),
     }
 }
 

@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_registry::Digest;
-use prometheus::IntCounter;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::admission::{self, AdmissionLimits, Refused};
+use super::admission::{AdmissionLimits, Refused};
 use super::cache::Cache;
 use super::compile::Compiler;
 use super::error::SandboxError;
 use super::imports;
 use super::imports::log::LogSource;
+use super::measure;
 use super::places::{self, AllPlaces, Places};
 use super::plugin::Plugin;
 use super::store::Ctx;
 use crate::clock::{Deadline, Ticker};
+use crate::telemetry::metrics::SandboxMetrics;
 
 /// A guest is looked at this often, and yields its thread to others then.
 const TICK: Duration = Duration::from_millis(2);
@@ -46,6 +47,8 @@ pub struct SandboxOptions {
     pub admission: AdmissionLimits,
     /// The program that compiles: this one, with its `compile` subcommand.
     pub compiler: PathBuf,
+    /// Processor seconds of one compilation.
+    pub compile_seconds: u64,
 }
 
 /// Makes sandboxes; cheap to clone.
@@ -59,7 +62,7 @@ pub(super) struct Shared {
     compiler: Compiler,
     cache: Cache,
     admission: AdmissionLimits,
-    log_lines_dropped: IntCounter,
+    metrics: SandboxMetrics,
     /// One configuration at a time is made ahead of requests, so that an upload never waits for more.
     pub(super) ahead: Semaphore,
 }
@@ -76,7 +79,7 @@ impl Sandboxes {
     ///
     /// # Errors
     /// Where the system gives no address space, no thread, or no folder for the cache.
-    pub fn start(options: SandboxOptions, log_lines_dropped: IntCounter) -> anyhow::Result<Self> {
+    pub fn start(options: SandboxOptions, metrics: SandboxMetrics) -> anyhow::Result<Self> {
         let mut instances = options.instances;
         let engine = pooling_engine(instances).or_else(|error| {
             // Containers with a bound on address space; a pool of an eighth serves an eighth of the requests at once.
@@ -95,9 +98,9 @@ impl Sandboxes {
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let inner = Inner { engine, ticker, places: AllPlaces::new(instances) };
-        let compiler = Compiler::new(options.compiler);
+        let compiler = Compiler::new(options.compiler, options.compile_seconds);
         let (inner, admission, ahead) = (Arc::new(inner), options.admission, Semaphore::new(1));
-        Ok(Self(Arc::new(Shared { inner, linker, compiler, cache, admission, log_lines_dropped, ahead })))
+        Ok(Self(Arc::new(Shared { inner, linker, compiler, cache, admission, metrics, ahead })))
     }
 
     /// Checks, compiles and tries an uploaded component.
@@ -105,8 +108,16 @@ impl Sandboxes {
     /// # Errors
     /// [`Refused`] says which of the rules it breaks.
     pub async fn admit(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
+        let admitted = self.check_and_try(tenant, plugin, digest, bytes).await;
+        if let Err(refused) = &admitted {
+            self.0.metrics.refused(refused.label());
+        }
+        admitted
+    }
+
+    async fn check_and_try(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let limits = self.0.admission;
-        let bytes = tokio::task::spawn_blocking(move || admission::check(&bytes, limits).map(|()| bytes))
+        let bytes = tokio::task::spawn_blocking(move || measure::check(&bytes, limits).map(|()| bytes))
             .await
             .map_err(|error| Refused::Host(error.to_string()))??;
         let plugin = self.load(tenant, plugin, digest, bytes).await?;
@@ -123,19 +134,23 @@ impl Sandboxes {
             Some(component) => component,
             None => self.compile(*digest, bytes, None).await?,
         };
-        let log = LogSource::new(tenant.to_owned(), plugin.to_owned(), self.0.log_lines_dropped.clone());
+        let log = LogSource::new(tenant.to_owned(), plugin.to_owned(), self.0.metrics.log_lines_dropped.clone());
         Plugin::new(Arc::clone(&self.0.inner), &self.0.linker, &component, *digest, log)
     }
 
     /// Compiles a component, with a configuration in it where there is one, and keeps the outcome under the digest.
     pub(super) async fn compile(&self, digest: Digest, bytes: Vec<u8>, config: Option<String>) -> Result<Component, Refused> {
-        let compiled = self.0.compiler.compile(bytes, config).await?;
+        let is_upload = config.is_none();
+        let compiled = match config {
+            None => self.0.compiler.compile(&digest, bytes).await?,
+            Some(config) => self.0.compiler.configure(bytes, config).await?,
+        };
         let this = self.clone();
         let made = tokio::task::spawn_blocking(move || {
             match this.0.cache.put(&digest, &compiled) {
                 // From the file, as at the next start: its pages come as they are needed, and go as others need them.
                 Ok(()) => {
-                    if let Some(component) = this.0.cached(&digest) {
+                    if let Some(Ok(component)) = this.0.cached(&digest) {
                         return Ok(component);
                     }
                 }
@@ -143,27 +158,34 @@ impl Sandboxes {
             }
             this.0.deserialize(&compiled).map_err(|error| Refused::Compile(error.to_string()))
         });
-        made.await.map_err(|error| Refused::Host(error.to_string()))?
+        let made = made.await.map_err(|error| Refused::Host(error.to_string()))?;
+        // What does not fit into a sandbox is found here.
+        if let Err(refused) = &made
+            && is_upload
+        {
+            self.0.compiler.remember(&digest, refused);
+        }
+        made
     }
 
     /// What was compiled before.
     pub(super) async fn cached(&self, digest: Digest) -> Option<Component> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.0.cached(&digest)).await.ok().flatten()
-    }
-}
-
-impl Shared {
-    fn cached(&self, digest: &Digest) -> Option<Component> {
-        let mut file = self.cache.get(digest)?;
-        // A file of a folder that is mounted without the right to execute can't be mapped; its content can be used.
-        match self.map(&file).or_else(|_| self.deserialize(&Cache::bytes(&mut file)?)) {
+        match tokio::task::spawn_blocking(move || this.0.cached(&digest)).await.ok().flatten()? {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a compiled component is of no use any more: compiling it again");
                 None
             }
         }
+    }
+}
+
+impl Shared {
+    fn cached(&self, digest: &Digest) -> Option<wasmtime::Result<Component>> {
+        let mut file = self.cache.get(digest)?;
+        // A file of a folder that is mounted without the right to execute can't be mapped; its content can be used.
+        Some(self.map(&file).or_else(|_| self.deserialize(&Cache::bytes(&mut file)?)))
     }
 
     #[expect(unsafe_code, reason = "wasmtime runs what it is given here")]

@@ -1,6 +1,7 @@
 //! One request's life inside a transform: `before`, `after`; then the sandbox is gone.
 
 use super::bindings::bulkhead::plugin::types as wit;
+use super::convert::handed_on;
 use super::error::SandboxError;
 use super::exports;
 use super::places::Places;
@@ -33,7 +34,7 @@ impl<'a> Exchange<'a> {
     pub(super) async fn before(&mut self, request: &RequestInfo, payload: Payload) -> Result<Step, SandboxError> {
         let (request, payload) = (self.told(request), wit::Payload::from(payload));
         let step = self.running.bounded(async |functions, exports, store| functions.before(exports, store, request, &payload).await).await?;
-        Ok(step.into())
+        step.try_into()
     }
 
     /// The way out of an exchange that begins there.
@@ -53,8 +54,9 @@ impl<'a> Exchange<'a> {
     async fn end(mut self, request: Option<exports::RequestInfo<'_>>, payload: Payload) -> Result<Payload, SandboxError> {
         let payload = wit::Payload::from(payload);
         let answer = self.running.bounded(async |functions, exports, store| functions.after(exports, store, request, &payload).await).await?;
+        let answer = handed_on(answer)?;
         self.finish();
-        Ok(answer.into())
+        Ok(answer)
     }
 
     /// Ends an exchange that went well.

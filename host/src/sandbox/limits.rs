@@ -13,6 +13,9 @@ pub(super) struct Meter {
 /// Dimensions of a tensor that a guest tells of: far more than any model has.
 pub(super) const DIMENSIONS: usize = 64;
 
+/// Bytes of a tensor's name: the same.
+pub(super) const NAME_BYTES: usize = 1024;
+
 /// What an element of a table costs the host: a pointer.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use serde_json::Value;
 
 use super::bindings::bulkhead::plugin::types as wit;
+use super::convert::handed_on;
 use super::error::SandboxError;
 use super::places::Places;
 use super::plugin::TensorSignature;
@@ -101,7 +102,7 @@ impl Predictor {
         let (told, payload) = (self.description.request.then(|| request.told()), wit::Payload::from(payload));
         let answer = running.bounded(async |functions, exports, store| functions.predict(exports, store, told, &payload).await).await;
         let times = running.times();
-        let answer = answer.map(Payload::from).and_then(|answer| self.checked(answer));
+        let answer = answer.and_then(handed_on).and_then(|answer| self.checked(answer));
         if answer.is_ok() {
             running.finish();
         }

@@ -72,9 +72,8 @@ impl Instance {
     }
 
     fn serve_another(&mut self, request: &RequestInfo) {
-        let ctx = self.store.data_mut();
-        ctx.meter.exhausted = false;
-        ctx.log = LogLines::new(Arc::clone(&self.compiled.log), Arc::clone(&request.id));
+        let log = LogLines::new(Arc::clone(&self.compiled.log), Arc::clone(&request.id));
+        self.store.data_mut().serve(log);
     }
 }
 

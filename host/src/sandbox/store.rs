@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -12,13 +11,13 @@ use super::errand::{self, Patience};
 use super::error::{SandboxError, TimeIsUp};
 use super::imports::log::LogLines;
 use super::imports::nn::{Grants, Nn};
-use super::imports::wasi;
+use super::imports::wasi::Wasi;
 use super::limits::Meter;
 use crate::clock;
 
 /// Bytes that one host call, or one lifted value, may make the host allocate, as a multiple of the guest's memory: what is
-/// lifted lies in that, and takes a little more here. Lists that overlap would take far more.
-const HOSTCALL_FACTOR: usize = 2;
+/// lifted lies in that. Lists that overlap would take far more, and nobody else has the thread meanwhile.
+const HOSTCALL_FACTOR: usize = 1;
 
 /// Resource handles: an honest transform holds none, a component with WASI a dozen, a predictor some for each run of a model.
 pub(super) const HANDLES: usize = 1024;
@@ -31,7 +30,7 @@ pub(super) struct Ctx {
     /// What a predictor does with models.
     pub(super) nn: Option<Box<Nn>>,
     /// Made when the guest first uses it: most guests never do.
-    wasi: Option<Box<(WasiCtx, ResourceTable)>>,
+    wasi: Option<Box<Wasi>>,
 }
 
 impl Ctx {
@@ -47,8 +46,17 @@ impl Ctx {
 
     /// The same for a guest that gets more of the system than plugins do.
     pub(super) fn with_wasi(mut self, wasi: WasiCtx) -> Self {
-        self.wasi = Some(Box::new((wasi, ResourceTable::new())));
+        self.wasi = Some(Box::new(Wasi::granting(wasi, &self.log)));
         self
+    }
+
+    /// Begins with another request.
+    pub(super) fn serve(&mut self, log: LogLines) {
+        self.meter.exhausted = false;
+        self.log = log;
+        if let Some(wasi) = &self.wasi {
+            wasi.print_to(&self.log);
+        }
     }
 
     /// The guest waited for so long for what is no doing of its own; it may go on for as much longer, until the request's
@@ -60,12 +68,7 @@ impl Ctx {
 
 impl WasiView for Ctx {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let log = &self.log;
-        let (ctx, table) = &mut **self.wasi.get_or_insert_with(|| {
-            let mut table = ResourceTable::new();
-            table.set_max_capacity(HANDLES);
-            Box::new((wasi::empty(log), table))
-        });
+        let Wasi { ctx, table, .. } = &mut **self.wasi.get_or_insert_with(|| Box::new(Wasi::empty(&self.log)));
         WasiCtxView { ctx, table }
     }
 }

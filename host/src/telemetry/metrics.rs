@@ -32,8 +32,8 @@ pub struct Metrics {
     queue_depth: IntGaugeVec,
     batches_retried: IntCounterVec,
     model_bytes: IntGaugeVec,
-    /// Log lines of plugins that went over their bounds.
-    pub plugin_log_lines_dropped: IntCounter,
+    plugins_refused: IntCounterVec,
+    plugin_log_lines_dropped: IntCounter,
     /// Predict requests for which there was no place.
     pub turned_away: IntCounter,
     refused: IntCounterVec,
@@ -86,6 +86,13 @@ impl Metrics {
             &version_labels,
         )?;
         let dropped = IntCounter::new("plugin_log_lines_dropped_total", "Log lines of plugins that went over their bounds")?;
+        let plugins_refused = IntCounterVec::new(
+            Opts::new(
+                "plugin_uploads_refused_total",
+                "Components that were not accepted, by why: not_a_component, invalid_component, over_limits, wrong_world, import_not_granted, compile_failed, start_failed, busy, internal",
+            ),
+            &["why"],
+        )?;
         let turned_away =
             IntCounter::new("requests_turned_away_total", "Requests and streams beyond `http.max_in_flight`, refused before anything was read")?;
         let refused = IntCounterVec::new(
@@ -95,8 +102,9 @@ impl Metrics {
             ),
             &["reason"],
         )?;
-        let all: [Box<dyn Collector>; 12] = [
+        let all: [Box<dyn Collector>; 13] = [
             Box::new(refused.clone()),
+            Box::new(plugins_refused.clone()),
             Box::new(turned_away.clone()),
             Box::new(model_bytes.clone()),
             Box::new(cache_events.clone()),
@@ -123,6 +131,7 @@ impl Metrics {
             queue_depth,
             batches_retried,
             model_bytes,
+            plugins_refused,
             plugin_log_lines_dropped: dropped,
             turned_away,
             refused,
@@ -174,6 +183,12 @@ impl Metrics {
         }
     }
 
+    /// Handles for the sandboxes.
+    #[must_use]
+    pub fn sandboxes(&self) -> SandboxMetrics {
+        SandboxMetrics { log_lines_dropped: self.plugin_log_lines_dropped.clone(), refused: self.plugins_refused.clone() }
+    }
+
     /// Handles for the engine's side of one version.
     #[must_use]
     pub fn engine(&self, tenant: &str, model: &str, version: &str) -> EngineMetrics {
@@ -204,6 +219,21 @@ impl Metrics {
         for (state, count) in [("ready", ready), ("unloaded", unloaded), ("failed", failed)] {
             self.versions.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+}
+
+/// What counts plugins that go too far.
+#[derive(Clone)]
+pub struct SandboxMetrics {
+    /// Log lines of plugins that went over their bounds.
+    pub log_lines_dropped: IntCounter,
+    refused: IntCounterVec,
+}
+
+impl SandboxMetrics {
+    /// A component was not accepted.
+    pub fn refused(&self, why: &str) {
+        self.refused.with_label_values(&[why]).inc();
     }
 }
 

@@ -8,6 +8,7 @@ mod batching;
 mod cache;
 mod cases;
 mod deploy;
+mod hostile;
 mod http;
 mod json;
 mod life;
@@ -84,6 +85,7 @@ enum Row {
     Predictor,
     Cache,
     Auth,
+    Hostile,
     Sandbox,
     Upload,
     Restart,
@@ -131,6 +133,7 @@ fn main() -> Result<()> {
     runtime.block_on(until_told_to_stop(batching::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(cache::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(auth::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(hostile::run(&options, &mut report)))?;
     if options.wants(Row::Sandbox) {
         sandbox::run(&options, &mut report)?;
     }

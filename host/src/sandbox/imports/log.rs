@@ -89,13 +89,20 @@ fn clean(message: &str) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() {
+        if misleads(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
         }
     }
     out
+}
+
+/// Whether a character would do something else than stand there: begin a line, move the cursor, or turn the order of
+/// those around it, so that a line reads otherwise than it is.
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 impl log::Host for LogLines {
@@ -114,6 +121,7 @@ mod tests {
     #[test]
     fn lines_are_bounded_and_escaped() {
         assert_eq!(clean("a\nERROR forged\u{1b}[2J"), "a\\nERROR forged\\u{1b}[2J");
+        assert_eq!(clean("a\u{2028}b\u{202e}c\u{e0041}ü–日本"), "a\\u{2028}b\\u{202e}c\\u{e0041}ü–日本");
         assert!(clean(&"x".repeat(1 << 20)).len() <= LINE_BYTES + 4);
     }
 

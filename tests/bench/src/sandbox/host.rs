@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, anyhow};
 use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
 use bulkhead::sandbox::{AdmissionLimits, Limits, Places, RequestInfo, SandboxOptions, Sandboxes, Transform, UseOptions};
+use bulkhead::telemetry::metrics::Metrics;
 use bulkhead::tensor::{Datatype, Tensor};
 use bulkhead_registry::Digest;
-use prometheus::IntCounter;
 
 use super::{Call, Trial};
 use crate::Options;
@@ -33,8 +33,9 @@ impl Loop {
             cache: cache.path().to_owned(),
             admission: AdmissionLimits::default(),
             compiler: std::fs::canonicalize(&options.bulkhead)?,
+            compile_seconds: 30,
         };
-        let sandboxes = Sandboxes::start(options, IntCounter::new("dropped", "Log lines that were dropped")?)?;
+        let sandboxes = Sandboxes::start(options, Metrics::new()?.sandboxes())?;
         let digest = Digest::of(&component);
         let plugin = sandboxes.admit("bench", &format!("{}@0.1.0", trial.plugin), &digest, component.clone()).await?;
         let options = UseOptions { config: trial.config.to_owned(), limits: LIMITS, warm: false };

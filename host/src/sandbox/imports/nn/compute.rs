@@ -3,11 +3,8 @@
 use super::{Error, ErrorCode, Tensor};
 use crate::runner::{Port, RunError, Signature};
 use crate::sandbox::bindings::predictor::wasi::nn::tensor::TensorType;
-use crate::sandbox::limits::DIMENSIONS;
+use crate::sandbox::limits::{DIMENSIONS, NAME_BYTES};
 use crate::tensor::{self, Datatype};
-
-/// Of an input's name: far more than any model has.
-const NAME_BYTES: usize = 1024;
 
 /// The host's tensors, as the model's inputs have their types.
 ///

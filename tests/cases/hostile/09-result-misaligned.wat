@@ -1,0 +1,7 @@
+;; case: 9
+;; does: returns a place where no result can be
+;; when: predict
+;; expect: 502 plugin_trapped
+;; within_ms: 20000
+
+(func {before} (i32.const 301))

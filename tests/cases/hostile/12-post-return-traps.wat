@@ -1,0 +1,13 @@
+;; case: 12
+;; does: breaks off when its answer was read
+;; when: predict
+;; expect: 502 plugin_trapped
+;; within_ms: 20000
+
+(data (i32.const 400) "{}")
+(func {post-before} unreachable)
+(func {before}
+    (i32.store8 (i32.const 304) (i32.const 1))
+    (i32.store (i32.const 312) (i32.const 400))
+    (i32.store (i32.const 316) (i32.const 2))
+    (i32.const 300))

@@ -1,0 +1,8 @@
+;; case: 15
+;; does: writes a log line of a level that there is not
+;; when: predict
+;; expect: 502 plugin_trapped
+;; within_ms: 20000
+
+(import "bulkhead:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+(func {before} (call $log (i32.const 9) (i32.const 400) (i32.const 1)) unreachable)
