@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::api::{self, App, AppState, Life, Patience, Protocol};
 use crate::config::{self, Config};
+use crate::confined::{self, Confined};
 use crate::engine::Engine;
-use crate::loader::{Loader, Parts};
+use crate::loader::{Isolation, Loader, Parts};
 use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
@@ -93,10 +94,12 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         metrics.plugin_log_lines_dropped.clone(),
     )?;
     let engine = start_engine(&library, &config.engine)?;
+    let isolation = isolation(&library, &config.engine, &engine);
     let loader = Loader::new(Parts {
         store,
         artifacts,
         engine: Arc::new(engine),
+        isolation,
         sandboxes,
         slots: Arc::new(Slots::default()),
         metrics: Arc::clone(&metrics),
@@ -132,6 +135,23 @@ fn lock(data: &Path) -> anyhow::Result<File> {
 
 fn start_engine(library: &Path, options: &config::Engine) -> anyhow::Result<Engine> {
     Engine::start(library, options.cores, options.max_queued_bytes).context("`bulkhead doctor` says how to get ONNX Runtime")
+}
+
+/// Whose models run in a process of their tenant's own.
+fn isolation(library: &Path, options: &config::Engine, engine: &Engine) -> Isolation {
+    // There are tenants once authentication can be required; without it there is only one.
+    let confined = options.isolation.confines(false).then(|| {
+        let options = confined::Options {
+            // This very program, also after the file it was started from was replaced by another build.
+            program: PathBuf::from("/proc/self/exe"),
+            library: library.to_owned(),
+            cores: options.cores,
+            memory_bytes: options.process_memory_bytes,
+            max_queued_bytes: options.max_queued_bytes,
+        };
+        Confined::new(options, Arc::clone(engine.budget()))
+    });
+    Isolation::new(confined)
 }
 
 /// Loads what there is; callers are answered meanwhile, probes say `starting`.

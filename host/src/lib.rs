@@ -6,6 +6,7 @@ pub mod aside;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod confined;
 pub mod engine;
 pub mod loader;
 pub mod payload;

@@ -1,0 +1,32 @@
+//! Models that components bring along, loaded in their tenant's process.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::keeper::Keeper;
+use crate::runner::{Load, Runner};
+use crate::telemetry::metrics::EngineMetrics;
+
+/// Loads models that components bring along.
+pub struct Brought {
+    keeper: Arc<Keeper>,
+    metrics: EngineMetrics,
+}
+
+impl Brought {
+    /// For the components of one version; `metrics` counts the runs.
+    #[must_use]
+    pub fn new(keeper: Arc<Keeper>, metrics: EngineMetrics) -> Self {
+        Self { keeper, metrics }
+    }
+}
+
+#[async_trait]
+impl Load for Brought {
+    async fn load(&self, model: Vec<u8>) -> Result<Arc<dyn Runner>, String> {
+        let (keeper, metrics) = (Arc::clone(&self.keeper), self.metrics.clone());
+        let loaded = tokio::task::spawn_blocking(move || keeper.load_brought(model, metrics)).await.map_err(|error| error.to_string())?;
+        Ok(loaded.map_err(|error| error.to_string())?)
+    }
+}

@@ -1,0 +1,61 @@
+//! Whose models run in a process of their tenant's own.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bulkhead_registry::TenantId;
+
+use super::LoaderError;
+use crate::confined::{Confined, Keeper};
+
+/// Whose models run in a process of their tenant's own.
+pub struct Isolation {
+    /// None where all run in this process.
+    confined: Option<Confined>,
+    trusted: ArcSwap<HashSet<TenantId>>,
+}
+
+impl Isolation {
+    /// Confines whoever is not trusted; nobody where there are no processes for it.
+    #[must_use]
+    pub fn new(confined: Option<Confined>) -> Self {
+        Self { confined, trusted: ArcSwap::default() }
+    }
+
+    /// Says whose models run in this process. Holds for what is loaded from now on.
+    pub fn trust(&self, tenants: HashSet<TenantId>) {
+        self.trusted.store(Arc::new(tenants));
+    }
+
+    /// What runs a tenant's models in a process of their own; none where they run in this one.
+    ///
+    /// # Errors
+    /// Where the system gives no thread to look after such a process.
+    pub(super) fn of(&self, tenant: &TenantId) -> Result<Option<Arc<Keeper>>, LoaderError> {
+        let Some(confined) = self.confined.as_ref().filter(|_| !self.trusted.load().contains(tenant)) else { return Ok(None) };
+        confined.of(tenant.as_str()).map(Some).map_err(|error| LoaderError::Host(format!("no thread for a process of models: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_confined_where_there_are_no_processes() {
+        let isolation = Isolation::new(None);
+        assert!(isolation.of(&TenantId::default_tenant()).unwrap().is_none());
+    }
+
+    #[test]
+    fn who_is_trusted_is_not_confined() {
+        let options =
+            crate::confined::Options { program: "/proc/self/exe".into(), library: "/nowhere".into(), cores: 1, memory_bytes: 1, max_queued_bytes: 1 };
+        let isolation = Isolation::new(Some(Confined::new(options, crate::engine::Budget::new(1))));
+        let tenant = TenantId::default_tenant();
+        assert!(isolation.of(&tenant).unwrap().is_some());
+        isolation.trust([tenant.clone()].into());
+        assert!(isolation.of(&tenant).unwrap().is_none());
+    }
+}
