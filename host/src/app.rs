@@ -149,7 +149,7 @@ fn isolation(library: &Path, options: &config::Engine, engine: &Engine) -> Isola
             memory_bytes: options.process_memory_bytes,
             max_queued_bytes: options.max_queued_bytes,
         };
-        Confined::new(options, Arc::clone(engine.budget()))
+        Confined::new(options, engine)
     });
     Isolation::new(confined)
 }

@@ -20,8 +20,8 @@ use crate::engine::{BackendError, Budget};
 use crate::runner::RunError;
 use crate::telemetry::metrics::EngineMetrics;
 
-/// Who wants to load waits so long for a process. Arbitrary.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Who wants to load waits so long for a process, which may have many models to load again first. Arbitrary.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A model whose loading has ended the process so often is left out when the others are loaded again.
 const FATAL_LOADS: u32 = 2;
@@ -174,6 +174,15 @@ impl Keeper {
         }
     }
 
+    /// The number of the process that runs; none where none does.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        match &self.state.lock().phase {
+            Phase::Up(process) if !process.is_ended() => Some(process.id()),
+            _ => None,
+        }
+    }
+
     /// What a request is told while there is no process.
     pub(super) fn gone(&self) -> RunError {
         let retry_after = match &self.state.lock().phase {
@@ -243,7 +252,11 @@ impl Keeper {
         told_once(&hello);
         tracing::info!(tenant = self.tenant, pid = child.id(), "a process of models runs");
         self.bring_back(&process);
-        self.set(Phase::Up(Arc::clone(&process)));
+        {
+            let mut state = self.state.lock();
+            (state.wanted, state.phase) = (false, Phase::Up(Arc::clone(&process)));
+        }
+        self.changed.notify_all();
         let status = child.wait();
         process.ended();
         self.set(Phase::Starting);

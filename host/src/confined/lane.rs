@@ -46,6 +46,8 @@ pub(super) struct Lane {
 pub(super) enum Failure {
     /// The process has ended.
     Gone,
+    /// There was no lane in time.
+    Late,
     /// It said what it may not.
     Rule(&'static str),
     /// The tensors don't fit what may be shared, or can't be told of.
@@ -122,6 +124,21 @@ impl Lane {
         }
     }
 
+    async fn answer(&mut self, signature: &Signature, most: usize, block: bool) -> Result<Answer, Failure> {
+        let at_once = if block { self.told(most)? } else { None };
+        let blocked_out = block && at_once.is_none();
+        let told = match at_once {
+            Some(told) => told,
+            None => self.told_later(most).await?,
+        };
+        let (outcome, since) = match told {
+            Told::Ran { outputs, times, since } => (Ok(ran(&self.memory, signature, outputs, times)?), since),
+            Told::Failed { error, since } => (Err(error), since),
+            _ => return Err(Failure::Rule("it answered a run with something else")),
+        };
+        Ok(Answer { outcome, since, blocked_out })
+    }
+
     fn grow(&mut self, bytes: u64, most: usize) -> Result<(), Failure> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > most {
@@ -162,6 +179,8 @@ pub(super) struct Held {
     lane: Option<Lane>,
     /// Something was asked that is not answered yet.
     pending: bool,
+    /// Nobody waits for that any more.
+    is_unwanted: bool,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -175,7 +194,7 @@ pub(super) struct Answer {
 
 impl Held {
     pub(super) fn new(process: Arc<Process>, lane: Lane, permit: OwnedSemaphorePermit) -> Self {
-        Self { process, lane: Some(lane), pending: false, permit: Some(permit) }
+        Self { process, lane: Some(lane), pending: false, is_unwanted: false, permit: Some(permit) }
     }
 
     /// Runs a model. With `block` the thread waits for it, for a while: a thread that is blocked is woken sooner than one
@@ -185,19 +204,13 @@ impl Held {
         let lane = self.lane.as_mut().ok_or(Failure::Gone)?;
         lane.begin(model, inputs, terms, signature)?;
         self.pending = true;
-        let at_once = if block { lane.told(most)? } else { None };
-        let blocked_out = block && at_once.is_none();
-        let told = match at_once {
-            Some(told) => told,
-            None => lane.told_later(most).await?,
-        };
+        let answered = lane.answer(signature, most, block).await;
         self.pending = false;
-        let (outcome, since) = match told {
-            Told::Ran { outputs, times, since } => (Ok(ran(&lane.memory, signature, outputs, times)?), since),
-            Told::Failed { error, since } => (Err(error), since),
-            _ => return Err(Failure::Rule("it answered a run with something else")),
-        };
-        Ok(Answer { outcome, since, blocked_out })
+        if answered.is_err() {
+            // Who is at its other end goes with it.
+            self.lane = None;
+        }
+        answered
     }
 
     /// Waits for the end of a run that nobody waits for any more.
@@ -224,12 +237,14 @@ impl Drop for Held {
             }
             return;
         }
-        self.process.order(&Order::Unwanted { lane: lane.id, run: lane.runs });
-        let left = Self { process: Arc::clone(&self.process), lane: Some(lane), pending: true, permit: self.permit.take() };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(left.recover())),
-            // The host is ending.
-            Err(_) => std::mem::forget(left),
+        // Where there is no runtime any more the host is ending, and the process with it.
+        if let Ok(runtime) = Handle::try_current()
+            && !self.is_unwanted
+        {
+            self.process.order(&Order::Unwanted { lane: lane.id, run: lane.runs });
+            let process = Arc::clone(&self.process);
+            let left = Self { process, lane: Some(lane), pending: true, is_unwanted: true, permit: self.permit.take() };
+            runtime.spawn(left.recover());
         }
     }
 }

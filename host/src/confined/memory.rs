@@ -59,7 +59,7 @@ impl Memory {
 
     /// Where the next tensor begins.
     pub(super) fn next(end: usize) -> usize {
-        end.saturating_add(ALIGNMENT - 1) & !(ALIGNMENT - 1)
+        end.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX)
     }
 
     /// Bytes that tensors of these lengths take.

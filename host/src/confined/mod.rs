@@ -28,7 +28,7 @@ pub use brought::Brought;
 pub use child::{ProcessOptions, run_process};
 pub use keeper::{Keeper, LoadError};
 
-use crate::engine::Budget;
+use crate::engine::{Budget, Engine};
 
 /// The hidden subcommand of this program that such a process is.
 pub const SUBCOMMAND: &str = "engine-process";
@@ -56,10 +56,10 @@ pub struct Confined {
 }
 
 impl Confined {
-    /// None runs yet; `budget` bounds the memory of requests, over all models wherever they run.
+    /// None runs yet; `engine` bounds the memory of requests, over all models wherever they run.
     #[must_use]
-    pub(crate) fn new(options: Options, budget: Arc<Budget>) -> Self {
-        Self { options: Arc::new(options), budget, keepers: Mutex::default() }
+    pub fn new(options: Options, engine: &Engine) -> Self {
+        Self { options: Arc::new(options), budget: Arc::clone(engine.budget()), keepers: Mutex::default() }
     }
 
     /// What looks after a tenant's process, which is started once a model is loaded.

@@ -10,17 +10,23 @@ use async_trait::async_trait;
 use bulkhead_registry::Batching;
 
 use super::keeper::Keeper;
-use super::lane::Failure;
+use super::lane::{Answer, Failure};
 use super::process::{NotLoaded, Process};
 use super::wire::{Facts, Order, Since, What};
 use crate::clock;
 use crate::engine::{Counter, EngineTotals, Held, Loaded, Merging};
-use crate::runner::{Ran, RunError, Runner, Signature, Terms};
+use crate::runner::{Ran, RunError, RunTimes, Runner, Signature, Terms};
 use crate::telemetry::metrics::EngineMetrics;
 use crate::tensor::Tensor;
 
 /// A caller's thread waits for runs whose mean time, there and back, is below this: what an inline run may take.
 const BLOCK_BELOW: Duration = Duration::from_micros(400);
+
+/// Threads that waited in vain for as long as they may; no other does after these. Arbitrary: a busy machine may be to blame for one.
+const BLOCKED_OUT: u32 = 3;
+
+/// Nanoseconds that runs may have taken in all, as one answer tells of them: a process may say anything.
+const NANOS_AT_MOST: u64 = 3_600_000_000_000;
 
 /// Rows of so many runs are counted for one answer at most: a process may say anything of them.
 const COUNTED_AT_MOST: u64 = 1024;
@@ -37,8 +43,8 @@ pub struct ApartModel {
     threads: usize,
     /// As the process says.
     inline: AtomicBool,
-    /// A thread waited for as long as it may: no other does.
-    never_block: AtomicBool,
+    /// How often a thread waited for as long as it may.
+    blocked_out: AtomicU32,
     mean_nanos: AtomicU64,
     counter: Counter,
     under_way: AtomicI64,
@@ -88,7 +94,7 @@ impl ApartModel {
             instances,
             threads: facts.threads,
             inline: AtomicBool::new(facts.inline),
-            never_block: AtomicBool::new(false),
+            blocked_out: AtomicU32::new(0),
             mean_nanos: AtomicU64::new(0),
             counter: Counter::default(),
             under_way: AtomicI64::new(0),
@@ -129,14 +135,24 @@ impl ApartModel {
         }
         self.inline.store(facts.inline, Ordering::Relaxed);
         self.place.store(Some(Arc::new(Place { process: Arc::clone(process), model: facts.model })));
+        if self.is_closed.load(Ordering::SeqCst) {
+            self.leave();
+        }
         Ok(())
+    }
+
+    /// Has the process let go of it.
+    fn leave(&self) {
+        if let Some(place) = self.place.swap(None) {
+            place.process.order(&Order::Close { model: place.model });
+        }
     }
 
     /// Whether a thread waits for the answer: for what takes microseconds, unless others that come meanwhile could share its
     /// run.
     fn blocks(&self, under_way: i64) -> bool {
         self.inline.load(Ordering::Relaxed)
-            && !self.never_block.load(Ordering::Relaxed)
+            && self.blocked_out.load(Ordering::Relaxed) < BLOCKED_OUT
             && self.mean_nanos.load(Ordering::Relaxed) < nanos(BLOCK_BELOW)
             && (under_way == 1 || !matches!(self.merging, Merging::On { .. }))
     }
@@ -153,6 +169,9 @@ impl ApartModel {
         let mut left = COUNTED_AT_MOST;
         for mut batch in since.batches {
             batch.runs = batch.runs.min(left);
+            for nanos in [&mut batch.assembly_ns, &mut batch.inference_ns, &mut batch.split_ns] {
+                *nanos = NANOS_AT_MOST.min(*nanos);
+            }
             left -= batch.runs;
             for _ in 0..batch.runs {
                 self.parts.metrics.ran(usize::try_from(batch.rows).unwrap_or(usize::MAX));
@@ -163,25 +182,36 @@ impl ApartModel {
     }
 
     async fn run_there(&self, place: &Place, inputs: &[Tensor], terms: Terms, under_way: i64) -> Result<Ran, RunError> {
-        let mut lane = place.process.lane(terms.deadline).await?;
         let start = clock::now();
-        let ran = lane.run(place.model, &self.signature, inputs, terms, self.blocks(under_way));
-        let answer = match tokio::time::timeout_at(terms.deadline.moment().into(), ran).await {
-            Err(_) => return Err(RunError::Deadline),
-            Ok(Ok(answer)) => answer,
-            Ok(Err(Failure::Gone)) => return Err(self.keeper.gone()),
-            Ok(Err(Failure::Refused(why))) => return Err(RunError::Failed(why)),
-            Ok(Err(Failure::Rule(rule))) => {
+        let mut answer = match self.answer(place, inputs, terms, under_way).await {
+            Ok(answer) => answer,
+            Err(Failure::Late) => return Err(RunError::Deadline),
+            Err(Failure::Gone) => return Err(self.keeper.gone()),
+            Err(Failure::Refused(why)) => return Err(RunError::Failed(why)),
+            Err(Failure::Rule(rule)) => {
                 place.process.kill(rule);
                 return Err(self.keeper.gone());
             }
         };
         if answer.blocked_out {
-            self.never_block.store(true, Ordering::Relaxed);
+            self.blocked_out.fetch_add(1, Ordering::Relaxed);
         }
-        self.learn(start.elapsed());
+        let took = start.elapsed();
+        self.learn(took);
         self.note(answer.since);
+        if let Ok(ran) = &mut answer.outcome {
+            let RunTimes { queue, assembly, inference, split } = &mut ran.times;
+            for time in [queue, assembly, inference, split] {
+                *time = took.min(*time);
+            }
+        }
         answer.outcome
+    }
+
+    async fn answer(&self, place: &Place, inputs: &[Tensor], terms: Terms, under_way: i64) -> Result<Answer, Failure> {
+        let mut lane = place.process.lane(terms.deadline).await?;
+        let ran = lane.run(place.model, &self.signature, inputs, terms, self.blocks(under_way));
+        tokio::time::timeout_at(terms.deadline.moment().into(), ran).await.unwrap_or(Err(Failure::Late))
     }
 }
 
@@ -204,11 +234,7 @@ impl Runner for ApartModel {
         }
         let _held: Held = self.keeper.budget().hold(bytes).ok_or(RunError::OutOfMemory { limit_bytes })?;
         let under_way = UnderWay(&self.under_way, self.under_way.fetch_add(1, Ordering::Relaxed) + 1);
-        match self.run_there(&place, &inputs, terms, under_way.1).await {
-            // The process ended while the request waited for a lane.
-            Err(RunError::Stopped) if place.process.is_ended() => Err(self.keeper.gone()),
-            outcome => outcome,
-        }
+        self.run_there(&place, &inputs, terms, under_way.1).await
     }
 }
 
@@ -258,9 +284,7 @@ impl Loaded for ApartModel {
         if self.is_closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Some(place) = self.place.swap(None) {
-            place.process.order(&Order::Close { model: place.model });
-        }
+        self.leave();
         self.parts.metrics.model_bytes.sub(self.held_bytes);
         self.parts.metrics.queue_depth.set(0);
         // Who brings models along does so with the next request again.

@@ -19,7 +19,6 @@ use super::wire::{Ask, Facts, Hello, Order, Told, What};
 use super::{Options, SUBCOMMAND};
 use crate::clock::Deadline;
 use crate::engine::BackendError;
-use crate::runner::RunError;
 
 /// Requests at one time; more wait. Each has a thread there. Arbitrary: twice the crowd of the bench.
 pub(super) const LANES: usize = 128;
@@ -30,13 +29,18 @@ const START_AT_MOST: Duration = Duration::from_secs(60);
 /// A load takes no longer. Arbitrary: trial and warm-up have bounds of their own within it.
 const LOAD_AT_MOST: Duration = Duration::from_secs(600);
 
+/// Bytes of what it may say of a model that it has loaded. Arbitrary: the names of some ten thousand inputs.
+const FACTS_AT_MOST: usize = 16 << 20;
+
 /// Bytes of its last words that are kept.
 const WORDS: usize = 2048;
 
 /// A process that runs.
 pub(super) struct Process {
+    id: u32,
     control: Mutex<(Socket, Packet)>,
-    pid: OwnedFd,
+    /// Stands for it, also when its number is another's.
+    handle: OwnedFd,
     /// Those that nobody has just now.
     lanes: Mutex<Vec<Lane>>,
     free: Arc<Semaphore>,
@@ -93,14 +97,15 @@ impl Process {
     }
 
     fn greet(control: Socket, child: &Child, options: &Options) -> io::Result<(Arc<Self>, Hello)> {
-        let pid = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let handle = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
         let mut room = Packet::default();
         control.waits(START_AT_MOST)?;
         let hello: Hello = control.receive(&mut room)?;
         let loads = open_lane(&control, &mut room, 0)?;
         let process = Self {
+            id: child.id(),
             control: Mutex::new((control, room)),
-            pid,
+            handle,
             lanes: Mutex::default(),
             free: Arc::new(Semaphore::new(LANES)),
             next_lane: AtomicU32::new(1),
@@ -109,6 +114,11 @@ impl Process {
             max_bytes: options.max_queued_bytes,
         };
         Ok((Arc::new(process), hello))
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.id
     }
 
     /// Bytes of one request's tensors, or of its answer's, at most.
@@ -143,17 +153,18 @@ impl Process {
     /// Ends it, since nobody needs it.
     pub(super) fn end(&self) {
         // Who has ended already can't be told.
-        let _ = pidfd_send_signal(&self.pid, Signal::KILL);
+        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
     }
 
     /// A lane for a request, as soon as there is one.
-    pub(super) async fn lane(self: &Arc<Self>, deadline: Deadline) -> Result<Held, RunError> {
+    pub(super) async fn lane(self: &Arc<Self>, deadline: Deadline) -> Result<Held, Failure> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
                 let free = Arc::clone(&self.free).acquire_owned();
-                let permit = tokio::time::timeout_at(deadline.moment().into(), free).await.map_err(|_| RunError::Deadline)?;
-                permit.map_err(|_| RunError::Stopped)?
+                let permit = tokio::time::timeout_at(deadline.moment().into(), free).await.map_err(|_| Failure::Late)?;
+                // Closed once the process has ended.
+                permit.map_err(|_| Failure::Gone)?
             }
         };
         let kept = self.lanes.lock().pop();
@@ -162,7 +173,7 @@ impl Process {
             None => {
                 let (control, room) = &mut *self.control.lock();
                 let id = self.next_lane.fetch_add(1, Ordering::Relaxed);
-                open_lane(control, room, id).map_err(|error| RunError::Failed(format!("there is no way to the model's process: {error}")))?
+                open_lane(control, room, id)?
             }
         };
         Ok(Held::new(Arc::clone(self), lane, permit))
@@ -188,7 +199,7 @@ impl Process {
     pub(super) fn load(&self, what: What, artifact: &File, manifest: &str) -> Result<Facts, NotLoaded> {
         let mut lane = self.loads.lock();
         let failed = |failure| match failure {
-            Failure::Gone => NotLoaded::Ended("it ended"),
+            Failure::Gone | Failure::Late => NotLoaded::Ended("it ended"),
             Failure::Refused(why) => NotLoaded::Refused(BackendError::Refused(why)),
             Failure::Rule(rule) => {
                 self.kill(rule);
@@ -199,7 +210,7 @@ impl Process {
         lane.load(&ask, manifest.as_bytes(), artifact).map_err(|error| failed(error.into()))?;
         let until = Deadline::after(LOAD_AT_MOST);
         loop {
-            match lane.told(self.max_bytes).map_err(failed)? {
+            match lane.told(FACTS_AT_MOST).map_err(failed)? {
                 Some(Told::Loaded { facts_bytes }) => {
                     let facts = lane.memory().take(0, usize::try_from(facts_bytes).unwrap_or(usize::MAX));
                     let facts = facts.and_then(|facts| serde_json::from_slice::<Facts>(&facts).ok());

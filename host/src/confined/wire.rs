@@ -99,7 +99,7 @@ pub(super) struct Facts {
     pub(super) instances: usize,
     pub(super) threads: usize,
     pub(super) inline: bool,
-    /// By how much the memory that the process holds had grown at most, in bytes.
+    /// By how much the load raised the most that the process ever held, in bytes.
     pub(super) peak_bytes: u64,
 }
 

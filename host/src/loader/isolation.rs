@@ -50,9 +50,10 @@ mod tests {
 
     #[test]
     fn who_is_trusted_is_not_confined() {
-        let options =
-            crate::confined::Options { program: "/proc/self/exe".into(), library: "/nowhere".into(), cores: 1, memory_bytes: 1, max_queued_bytes: 1 };
-        let isolation = Isolation::new(Some(Confined::new(options, crate::engine::Budget::new(1))));
+        let library = crate::config::find_onnxruntime(None).expect("ONNX Runtime's library: `make setup` fetches it");
+        let engine = crate::engine::Engine::start(&library, 1, 1).unwrap();
+        let options = crate::confined::Options { program: "/proc/self/exe".into(), library, cores: 1, memory_bytes: 1, max_queued_bytes: 1 };
+        let isolation = Isolation::new(Some(Confined::new(options, &engine)));
         let tenant = TenantId::default_tenant();
         assert!(isolation.of(&tenant).unwrap().is_some());
         isolation.trust([tenant.clone()].into());

@@ -6,6 +6,7 @@
 mod batching;
 mod cache;
 mod cases;
+mod confined;
 mod deploy;
 mod http;
 mod json;
@@ -81,6 +82,7 @@ enum Row {
     Json,
     Batching,
     Predictor,
+    Confined,
     Cache,
     Sandbox,
     Upload,
@@ -127,6 +129,7 @@ fn main() -> Result<()> {
     runtime.block_on(until_told_to_stop(cases::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(json::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(batching::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(confined::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(cache::run(&options, &mut report)))?;
     if options.wants(Row::Sandbox) {
         sandbox::run(&options, &mut report)?;

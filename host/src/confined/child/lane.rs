@@ -80,31 +80,30 @@ impl Serving {
             return self.socket.send(&Told::Failed { error: RunError::Stopped, since: Since::default() }, &mut self.room);
         };
         let (id, terms) = (run.run, terms(&run));
-        let outcome = match self.inputs(&entry, run.inputs) {
-            Some(inputs) => match super::tried(&inputs) {
-                Some(how) => Err(RunError::Failed(how)),
-                None => self.outcome(&entry, id, inputs, terms),
-            },
-            None => return Err(io::ErrorKind::InvalidData.into()),
+        let inputs = self.inputs(&entry, run.inputs).ok_or(io::ErrorKind::InvalidData)?;
+        let outcome = match super::tried(&inputs) {
+            Some(how) => Some(Err(RunError::Failed(how))),
+            None => self.outcome(&entry, id, inputs, terms),
         };
-        let since = entry.since();
         let told = match outcome {
-            Ok(ran) => {
+            Some(Ok(ran)) => {
                 let outputs = self.hand_over(&ran)?;
-                Told::Ran { outputs, times: ran.times, since }
+                Told::Ran { outputs, times: ran.times, since: entry.since() }
             }
-            Err(error) => Told::Failed { error, since },
+            Some(Err(error)) => Told::Failed { error, since: entry.since() },
+            // Nobody reads it, and what is told of here would be told of to nobody.
+            None => Told::Failed { error: RunError::Deadline, since: Since::default() },
         };
         self.socket.send(&told, &mut self.room)
     }
 
-    fn outcome(&self, entry: &Entry, run: u64, inputs: Vec<Tensor>, terms: Terms) -> Result<Ran, RunError> {
+    /// None where it was ended because nobody waits for it.
+    fn outcome(&self, entry: &Entry, run: u64, inputs: Vec<Tensor>, terms: Terms) -> Option<Result<Ran, RunError>> {
         let (handle, registration) = AbortHandle::new_pair();
         self.current.begin(run, &handle);
         let outcome = self.runtime.block_on(Abortable::new(entry.model.run(inputs, terms), registration));
         self.current.over();
-        // Nobody reads why.
-        outcome.unwrap_or(Err(RunError::Deadline))
+        outcome.ok()
     }
 
     /// The tensors in the memory; none where the host is at odds with itself.

@@ -80,16 +80,17 @@ pub fn run_process(options: &ProcessOptions) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     walls::first()?;
     let control = Socket::from(io::stdin().as_fd().try_clone_to_owned().map_err(text)?);
+    let usage = walls::Usage::open()?;
     let mut lacks = Vec::new();
     let memory_bytes = options.memory_bytes + (LANES * LANE_STACK) as u64;
     let shut = || {
-        lacks = walls::shut(memory_bytes)?;
+        lacks = walls::shut(memory_bytes, &usage)?;
         Ok(())
     };
     let engine = Engine::start_shut(&options.library, options.cores, options.max_queued_bytes, shut).map_err(|error| error.to_string())?;
     // For the queues' timers only: lanes have threads of their own, and poll what they run themselves.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().map_err(text)?;
-    let models = Arc::new(Models::new(engine)?);
+    let models = Arc::new(Models::new(engine, usage)?);
     let mut room = Packet::default();
     control.send(&Hello { lacks }, &mut room).map_err(text)?;
     let mut lanes: HashMap<u32, Arc<Current>> = HashMap::new();

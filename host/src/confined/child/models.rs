@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bulkhead_registry::Manifest;
 use parking_lot::{Mutex, RwLock};
 
+use super::walls::Usage;
 use crate::confined::wire::{Facts, Since, What};
 use crate::engine::{BackendError, BatchTotal, Engine, EngineTotals, LoadOptions, Loaded as _, Model};
 use crate::runner::Runner as _;
@@ -17,6 +18,7 @@ use crate::telemetry::metrics::{EngineMetrics, Metrics};
 pub(super) struct Models {
     engine: Engine,
     metrics: Metrics,
+    usage: Usage,
     next: AtomicU32,
     loaded: RwLock<HashMap<u32, Arc<Entry>>>,
 }
@@ -36,9 +38,9 @@ struct Told {
 }
 
 impl Models {
-    pub(super) fn new(engine: Engine) -> Result<Self, String> {
+    pub(super) fn new(engine: Engine, usage: Usage) -> Result<Self, String> {
         let metrics = Metrics::new().map_err(|error| error.to_string())?;
-        Ok(Self { engine, metrics, next: AtomicU32::new(1), loaded: RwLock::default() })
+        Ok(Self { engine, metrics, usage, next: AtomicU32::new(1), loaded: RwLock::default() })
     }
 
     pub(super) fn get(&self, model: u32) -> Option<Arc<Entry>> {
@@ -48,7 +50,7 @@ impl Models {
     /// Loads one.
     pub(super) fn load(&self, what: What, file: &File, manifest: &str) -> Result<Facts, BackendError> {
         let refused = |error: &dyn std::fmt::Display| BackendError::Refused(format!("the model can't be read: {error}"));
-        let before = peak_bytes();
+        let before = self.usage.peak_bytes();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let metrics = self.metrics.engine("", "", &id.to_string());
         let length = super::length(file).map_err(|error| refused(&error))?;
@@ -73,7 +75,7 @@ impl Models {
             instances: model.instances(),
             threads: model.threads(),
             inline: model.runs_inline(),
-            peak_bytes: peak_bytes().saturating_sub(before),
+            peak_bytes: self.usage.peak_bytes().saturating_sub(before),
         };
         self.loaded.write().insert(id, Arc::new(Entry { model, metrics, told: Mutex::default() }));
         Ok(facts)
@@ -119,19 +121,6 @@ impl Entry {
         }
         since
     }
-}
-
-/// Bytes that the process has held at most.
-#[expect(unsafe_code, reason = "the standard library does not tell")]
-fn peak_bytes() -> u64 {
-    // SAFETY: all of the struct is numbers, for which zero is a value; the call writes to it and to nothing else. The test of
-    // a load's peak reads it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024)
 }
 
 /// The runtime allocates with the C library, which keeps what is freed.
