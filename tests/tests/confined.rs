@@ -110,7 +110,8 @@ async fn answers_and_refusals_are_those_of_the_hosts_own_process() {
         for path in [format!("/v1/models/{model}/versions/1.0.0"), format!("/v2/models/{model}"), format!("/v2/models/{model}/config")] {
             let (mut one, mut other) = (apart.get(&path).await.ok(), within.get(&path).await.ok());
             for document in [&mut one, &mut other] {
-                document.as_object_mut().map(|fields| fields.retain(|field, _| !field.ends_with("_at")));
+                let fields = document.as_object_mut().expect("an object");
+                fields.retain(|field, _| !field.ends_with("_at"));
             }
             assert_eq!(one, other, "{path}");
         }
@@ -189,6 +190,20 @@ async fn a_process_that_crashes_again_and_again_is_left_alone_for_a_while() {
     upload.error(503, "engine_unavailable").says("too often");
     answers(&host, "add_one").await;
     assert_eq!(processes(&host).len(), 6);
+}
+
+#[tokio::test]
+async fn a_run_that_does_not_end_is_ended_with_its_process() {
+    let host = confined().env("BULKHEAD_HTTP_REQUEST_TIMEOUT_MS", "500").start().await;
+    host.plain(&["add_one"]).await;
+    host.deploy("hang", "1.0.0", PLAIN, onnx::named_identity("bulkhead.hang")).await;
+    let process = processes(&host)[0];
+    host.predict("hang", &four("bulkhead.hang")).await.error(504, "deadline_exceeded");
+    // It gets some time for that, in which others are answered.
+    assert!(is_there(process));
+    answers(&host, "add_one").await;
+    eventually("the process is ended", 2 * SOON, async || !is_there(process)).await;
+    answers(&host, "add_one").await;
 }
 
 #[tokio::test]
@@ -277,11 +292,8 @@ async fn other_tenants_lose_nothing() {
     let confined = Confined::new(options, &engine);
     let metrics = Metrics::new().unwrap();
     let manifest = Manifest::from_toml(PLAIN).unwrap();
-    let load = async |tenant: &str, path: &Path| {
-        let (keeper, path, manifest) = (confined.of(tenant).unwrap(), path.to_owned(), manifest.clone());
-        let metrics = metrics.engine(tenant, "m", "1.0.0");
-        tokio::task::spawn_blocking(move || keeper.load(path, &manifest, metrics)).await.unwrap()
-    };
+    let load =
+        async |tenant: &str, path: &Path| confined.of(tenant).unwrap().load(path.to_owned(), &manifest, metrics.engine(tenant, "m", "1.0.0")).await;
     let (good, crash, hungry) =
         (file("good", fixtures::model("add_one")), file("crash", onnx::named_identity("bulkhead.crash")), file("hungry", onnx::hungry(16)));
     let quiet = load("quiet", &good).await.unwrap();

@@ -25,8 +25,6 @@ impl Brought {
 #[async_trait]
 impl Load for Brought {
     async fn load(&self, model: Vec<u8>) -> Result<Arc<dyn Runner>, String> {
-        let (keeper, metrics) = (Arc::clone(&self.keeper), self.metrics.clone());
-        let loaded = tokio::task::spawn_blocking(move || keeper.load_brought(model, metrics)).await.map_err(|error| error.to_string())?;
-        Ok(loaded.map_err(|error| error.to_string())?)
+        Ok(self.keeper.load_brought(model, self.metrics.clone()).await.map_err(|error| error.to_string())?)
     }
 }

@@ -7,8 +7,9 @@ use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use bulkhead_registry::Manifest;
+use bulkhead_registry::{Batching, Device, Manifest};
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Semaphore;
 
 use super::Options;
 use super::breaker::{Breaker, Next};
@@ -34,7 +35,9 @@ pub struct Keeper {
     state: Mutex<State>,
     changed: Condvar,
     models: Mutex<Vec<Weak<ApartModel>>>,
-    /// One at a time: a process that ends meanwhile did so by this one.
+    /// One load at a time: a process that ends meanwhile did so by this one.
+    turn: Arc<Semaphore>,
+    /// Held by who loads.
     loading: Mutex<()>,
 }
 
@@ -86,6 +89,7 @@ impl Keeper {
             state: Mutex::new(State { phase: Phase::Idle, wanted: false, breaker: Breaker::default() }),
             changed: Condvar::new(),
             models: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
             loading: Mutex::default(),
         });
         let own = Arc::clone(&keeper);
@@ -94,27 +98,42 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Loads a version's model. Blocks for as long as that takes.
+    /// Loads a version's model.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(self: &Arc<Self>, artifact: PathBuf, manifest: &Manifest, metrics: EngineMetrics) -> Result<Arc<ApartModel>, LoadError> {
-        if !matches!(manifest.engine.device, bulkhead_registry::Device::Cpu) {
+    pub async fn load(self: &Arc<Self>, artifact: PathBuf, manifest: &Manifest, metrics: EngineMetrics) -> Result<Arc<ApartModel>, LoadError> {
+        if !matches!(manifest.engine.device, Device::Cpu) {
             let why = "models of tenants that are not trusted run in a process of their own, which has the processor only";
             return Err(BackendError::Device { device: manifest.engine.device.to_string(), why: why.to_owned() }.into());
         }
         let bytes = Bytes::Artifact(artifact);
-        self.load_of(Parts { bytes, manifest: manifest.to_json(), batching: manifest.batching.clone(), metrics })
+        self.load_in_turn(Parts { bytes, manifest: manifest.to_json(), batching: manifest.batching.clone(), metrics }).await
     }
 
-    /// Loads a model that a component brings along, which is gone once the process is. Blocks for as long as that takes.
-    pub(super) fn load_brought(self: &Arc<Self>, model: Vec<u8>, metrics: EngineMetrics) -> Result<Arc<ApartModel>, LoadError> {
-        self.load_of(Parts { bytes: Bytes::Brought(model), manifest: String::new(), batching: bulkhead_registry::Batching::default(), metrics })
+    /// Loads a model that a component brings along, which is gone once the process is.
+    pub(super) async fn load_brought(self: &Arc<Self>, model: Vec<u8>, metrics: EngineMetrics) -> Result<Arc<ApartModel>, LoadError> {
+        let parts = Parts { bytes: Bytes::Brought(model), manifest: String::new(), batching: Batching::default(), metrics };
+        self.load_in_turn(parts).await
+    }
+
+    /// A thread for each that waits would take those of other tenants.
+    async fn load_in_turn(self: &Arc<Self>, parts: Parts) -> Result<Arc<ApartModel>, LoadError> {
+        let host = |error: &dyn std::fmt::Display| LoadError::Host(error.to_string());
+        // Held until the load is over, though nobody may wait for it any more.
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|error| host(&error))?;
+        let keeper = Arc::clone(self);
+        let load = move || {
+            let loaded = keeper.load_of(parts);
+            drop(turn);
+            loaded
+        };
+        tokio::task::spawn_blocking(load).await.map_err(|error| host(&error))?
     }
 
     fn load_of(self: &Arc<Self>, parts: Parts) -> Result<Arc<ApartModel>, LoadError> {
         let file = parts.bytes.open().map_err(|error| LoadError::Host(format!("the model can't be read: {error}")))?;
-        let _one_at_a_time = self.loading.lock();
+        let _it_is_needed = self.loading.lock();
         let mut tries = 0;
         loop {
             tries += 1;

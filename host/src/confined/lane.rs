@@ -16,6 +16,7 @@ use super::memory::Memory;
 use super::process::Process;
 use super::socket::{Packet, Socket};
 use super::wire::{Ask, Order, Piece, Run, Since, Told};
+use crate::engine::{Budget, Held as Bytes};
 use crate::runner::{Ran, RunError, RunTimes, Signature, Terms};
 use crate::tensor::{Datatype, Tensor};
 
@@ -23,7 +24,7 @@ use crate::tensor::{Datatype, Tensor};
 const NEW_BYTES: usize = 64 << 10;
 
 /// A lane whose memory has grown beyond this is not kept. Arbitrary: the largest requests are few.
-const KEPT_BYTES: usize = 4 << 20;
+const KEPT_BYTES: usize = 1 << 20;
 
 /// A thread that waits for a tiny model does not wait longer: as long as an inline run may last.
 pub(super) const BLOCKED_AT_MOST: Duration = Duration::from_millis(20);
@@ -37,6 +38,9 @@ pub(super) struct Lane {
     id: u32,
     socket: Socket,
     memory: Memory,
+    /// Of what all lanes of the process may have.
+    budget: Arc<Budget>,
+    held: Vec<Bytes>,
     room: Packet,
     runs: u64,
 }
@@ -48,6 +52,8 @@ pub(super) enum Failure {
     Gone,
     /// There was no lane in time.
     Late,
+    /// The tensors of all its requests hold too much memory.
+    Full,
     /// It said what it may not.
     Rule(&'static str),
     /// The tensors don't fit what may be shared, or can't be told of.
@@ -68,10 +74,11 @@ impl From<io::Error> for Failure {
 
 impl Lane {
     /// A lane, and what the process needs of it.
-    pub(super) fn new(id: u32) -> io::Result<(Self, Socket)> {
+    pub(super) fn new(id: u32, budget: &Arc<Budget>) -> io::Result<(Self, Socket)> {
         let (ours, theirs) = Socket::pair()?;
         ours.waits(BLOCKED_AT_MOST)?;
-        Ok((Self { id, socket: ours, memory: Memory::new(NEW_BYTES)?, room: Packet::default(), runs: 0 }, theirs))
+        let memory = Memory::new(NEW_BYTES)?;
+        Ok((Self { id, socket: ours, memory, budget: Arc::clone(budget), held: Vec::new(), room: Packet::default(), runs: 0 }, theirs))
     }
 
     /// What the process shares.
@@ -144,12 +151,22 @@ impl Lane {
         if bytes > most {
             return Err(Failure::Refused(format!("its outputs hold {bytes} bytes, and at most {most} are taken, which is `engine.max_queued_mb`")));
         }
-        self.memory.grow(bytes)?;
+        self.enlarge(bytes)?;
         Ok(self.socket.send(&Ask::Grown, &mut self.room)?)
     }
 
+    fn enlarge(&mut self, bytes: usize) -> Result<(), Failure> {
+        let before = self.memory.len();
+        if bytes <= before {
+            return Ok(());
+        }
+        let bytes = Memory::rounded(bytes);
+        self.held.push(self.budget.hold(bytes - before).ok_or(Failure::Full)?);
+        Ok(self.memory.grow(bytes)?)
+    }
+
     fn begin(&mut self, model: u32, inputs: &[Tensor], terms: Terms, signature: &Signature) -> Result<(), Failure> {
-        self.memory.grow(Memory::needs(inputs.iter().map(|tensor| tensor.data.len())))?;
+        self.enlarge(Memory::needs(inputs.iter().map(|tensor| tensor.data.len())))?;
         let mut end = 0;
         let mut pieces = Vec::with_capacity(inputs.len());
         for tensor in inputs {

@@ -44,11 +44,16 @@ impl Memory {
     /// Makes it as large as that at least. What is in it stays there.
     pub(super) fn grow(&mut self, bytes: usize) -> io::Result<()> {
         if bytes > self.len() {
-            let bytes = bytes.checked_next_power_of_two().unwrap_or(bytes);
-            self.file.set_len(bytes as u64)?;
+            self.file.set_len(Self::rounded(bytes) as u64)?;
             self.look()?;
         }
         Ok(())
+    }
+
+    /// Bytes that it has when it is grown to so many: a quarter more, at most, so that it does not grow each time.
+    pub(super) fn rounded(bytes: usize) -> usize {
+        let step = (bytes / 4).checked_next_power_of_two().unwrap_or(1).max(4096);
+        bytes.checked_next_multiple_of(step).unwrap_or(bytes)
     }
 
     /// Takes note of how large the other side has made it.
@@ -130,5 +135,6 @@ mod tests {
     fn tensors_begin_where_any_element_may() {
         assert_eq!(Memory::needs([3, 64, 1].into_iter()), 129);
         assert_eq!(Memory::needs([usize::MAX, 1].into_iter()), usize::MAX);
+        assert_eq!([1, 5000, 1 << 20, usize::MAX].map(Memory::rounded), [4096, 8192, 1 << 20, usize::MAX]);
     }
 }

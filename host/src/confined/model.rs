@@ -186,6 +186,7 @@ impl ApartModel {
         let mut answer = match self.answer(place, inputs, terms, under_way).await {
             Ok(answer) => answer,
             Err(Failure::Late) => return Err(RunError::Deadline),
+            Err(Failure::Full) => return Err(RunError::OutOfMemory { limit_bytes: place.process.max_bytes() }),
             Err(Failure::Gone) => return Err(self.keeper.gone()),
             Err(Failure::Refused(why)) => return Err(RunError::Failed(why)),
             Err(Failure::Rule(rule)) => {

@@ -18,7 +18,7 @@ use super::socket::{Packet, Socket};
 use super::wire::{Ask, Facts, Hello, Order, Told, What};
 use super::{Options, SUBCOMMAND};
 use crate::clock::Deadline;
-use crate::engine::BackendError;
+use crate::engine::{BackendError, Budget};
 
 /// Requests at one time; more wait. Each has a thread there. Arbitrary: twice the crowd of the bench.
 pub(super) const LANES: usize = 128;
@@ -48,7 +48,8 @@ pub(super) struct Process {
     /// For loads, which come one after another.
     loads: Mutex<Lane>,
     is_ended: AtomicBool,
-    max_bytes: usize,
+    /// Of the memory of all lanes.
+    budget: Arc<Budget>,
 }
 
 /// Why a model was not loaded.
@@ -101,7 +102,8 @@ impl Process {
         let mut room = Packet::default();
         control.waits(START_AT_MOST)?;
         let hello: Hello = control.receive(&mut room)?;
-        let loads = open_lane(&control, &mut room, 0)?;
+        let budget = Budget::new(options.max_queued_bytes);
+        let loads = open_lane(&control, &mut room, 0, &budget)?;
         let process = Self {
             id: child.id(),
             control: Mutex::new((control, room)),
@@ -111,7 +113,7 @@ impl Process {
             next_lane: AtomicU32::new(1),
             loads: Mutex::new(loads),
             is_ended: AtomicBool::new(false),
-            max_bytes: options.max_queued_bytes,
+            budget,
         };
         Ok((Arc::new(process), hello))
     }
@@ -123,7 +125,7 @@ impl Process {
 
     /// Bytes of one request's tensors, or of its answer's, at most.
     pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes
+        self.budget.limit()
     }
 
     /// Takes note of its end.
@@ -173,7 +175,7 @@ impl Process {
             None => {
                 let (control, room) = &mut *self.control.lock();
                 let id = self.next_lane.fetch_add(1, Ordering::Relaxed);
-                open_lane(control, room, id)?
+                open_lane(control, room, id, &self.budget)?
             }
         };
         Ok(Held::new(Arc::clone(self), lane, permit))
@@ -199,7 +201,7 @@ impl Process {
     pub(super) fn load(&self, what: What, artifact: &File, manifest: &str) -> Result<Facts, NotLoaded> {
         let mut lane = self.loads.lock();
         let failed = |failure| match failure {
-            Failure::Gone | Failure::Late => NotLoaded::Ended("it ended"),
+            Failure::Gone | Failure::Late | Failure::Full => NotLoaded::Ended("it ended"),
             Failure::Refused(why) => NotLoaded::Refused(BackendError::Refused(why)),
             Failure::Rule(rule) => {
                 self.kill(rule);
@@ -229,8 +231,8 @@ impl Process {
     }
 }
 
-fn open_lane(control: &Socket, room: &mut Packet, id: u32) -> io::Result<Lane> {
-    let (lane, theirs) = Lane::new(id)?;
+fn open_lane(control: &Socket, room: &mut Packet, id: u32, budget: &Arc<Budget>) -> io::Result<Lane> {
+    let (lane, theirs) = Lane::new(id, budget)?;
     control.send_files(&Order::Lane { lane: id }, &[theirs.as_fd(), lane.memory().file().as_fd()], room)?;
     Ok(lane)
 }

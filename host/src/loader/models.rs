@@ -42,16 +42,12 @@ impl Loader {
     async fn load_model(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Digest) -> Result<Arc<dyn Loaded>, LoaderError> {
         let metrics = self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string());
         let artifact = self.artifacts().path(artifact);
-        let host = |error: tokio::task::JoinError| LoaderError::Host(error.to_string());
         if let Some(keeper) = self.0.isolation.of(tenant)? {
-            let manifest = manifest.clone();
-            let load = move || keeper.load(artifact, &manifest, metrics);
-            let loaded = tokio::task::spawn_blocking(load).await.map_err(host)??;
-            return Ok(loaded);
+            return Ok(keeper.load(artifact, manifest, metrics).await?);
         }
         let options = LoadOptions::of(manifest, metrics);
         let engine = Arc::clone(&self.0.engine);
-        let loaded = tokio::task::spawn_blocking(move || engine.load(&artifact, &options)).await.map_err(host)??;
-        Ok(loaded)
+        let loaded = tokio::task::spawn_blocking(move || engine.load(&artifact, &options)).await;
+        Ok(loaded.map_err(|error| LoaderError::Host(error.to_string()))??)
     }
 }
