@@ -16,9 +16,10 @@ use crate::aside::Lane;
 use crate::audit::AuditLog;
 use crate::auth::{Authenticator, Expected, Keys, Source, development};
 use crate::config::{self, Config};
+use crate::confined::{self, Confined};
 use crate::engine::Engine;
 use crate::identity::Identity;
-use crate::loader::{Loader, Parts};
+use crate::loader::{Isolation, Loader, Parts};
 use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
@@ -114,6 +115,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
     )?;
     let engine = start_engine(&library, &config.engine)?;
     let tenants = Arc::new(Tenants::new(config.quotas, config.http.max_in_flight));
+    let isolation = isolation(&library, config, &engine, &tenants);
     let authenticator = authenticator(config).await?.map(Arc::new);
     let identity = Identity::open(Arc::clone(&store), authenticator.clone(), Arc::clone(&tenants), config.auth.keys_per_minute);
     let identity = identity.await.context("keys and tenants can't be read")?;
@@ -122,6 +124,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         store,
         artifacts,
         engine: Arc::new(engine),
+        isolation,
         sandboxes,
         slots: Arc::new(Slots::default()),
         metrics: Arc::clone(&metrics),
@@ -182,6 +185,23 @@ fn lock(data: &Path) -> anyhow::Result<File> {
 
 fn start_engine(library: &Path, options: &config::Engine) -> anyhow::Result<Engine> {
     Engine::start(library, options.cores, options.max_queued_bytes).context("`bulkhead doctor` says how to get ONNX Runtime")
+}
+
+/// Whose models run in a process of their tenant's own.
+fn isolation(library: &Path, config: &Config, engine: &Engine, tenants: &Arc<Tenants>) -> Isolation {
+    let options = &config.engine;
+    let confined = options.isolation.confines(config.auth.required).then(|| {
+        let options = confined::Options {
+            // This very program, also after the file it was started from was replaced by another build.
+            program: PathBuf::from("/proc/self/exe"),
+            library: library.to_owned(),
+            cores: options.cores,
+            memory_bytes: options.process_memory_bytes,
+            max_queued_bytes: options.max_queued_bytes,
+        };
+        Confined::new(options, engine)
+    });
+    Isolation::new(confined, Arc::clone(tenants))
 }
 
 /// Loads what there is; callers are answered meanwhile, probes say `starting`.

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod confined;
 pub mod engine;
 pub mod identity;
 pub mod loader;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bulkhead::config::{Config, Flags};
-use bulkhead::{app, sandbox, telemetry};
+use bulkhead::{app, confined, sandbox, telemetry};
 use clap::{Parser, Subcommand};
 
 mod cli;
@@ -37,6 +37,9 @@ enum Command {
         #[arg(long, default_value_t = 30)]
         cpu_seconds: u64,
     },
+    /// Run one tenant's models, as a host says on standard input; the host runs this itself.
+    #[command(name = confined::SUBCOMMAND, hide = true)]
+    EngineProcess(Confined),
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -60,18 +63,29 @@ struct Serve {
     config: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct Confined {
+    /// ONNX Runtime's library.
+    #[arg(long)]
+    library: PathBuf,
+    /// Cores that models may use.
+    #[arg(long)]
+    cores: usize,
+    /// Bytes that may be allocated.
+    #[arg(long)]
+    memory_bytes: u64,
+    /// Bytes of tensors that may wait.
+    #[arg(long)]
+    max_queued_bytes: usize,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Serve(flags) => serve(flags),
-        Command::CompileComponent { config_bytes, cpu_seconds } => {
-            return match sandbox::compile::run_compiler(config_bytes, cpu_seconds) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(message) => {
-                    say(&message);
-                    ExitCode::from(2)
-                }
-            };
+        Command::CompileComponent { config_bytes, cpu_seconds } => return inner(sandbox::compile::run_compiler(config_bytes, cpu_seconds)),
+        Command::EngineProcess(Confined { library, cores, memory_bytes, max_queued_bytes }) => {
+            return inner(confined::run_process(&confined::ProcessOptions { library, cores, memory_bytes, max_queued_bytes }));
         }
         Command::Client(command) => runtime().and_then(|runtime| runtime.block_on(cli::run(command, arguments.client))),
     };
@@ -87,6 +101,17 @@ fn serve(flags: Serve) -> anyhow::Result<ExitCode> {
     telemetry::start(&config.telemetry)?;
     runtime()?.block_on(app::serve(config))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a process ends that a host runs.
+fn inner(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            say(&message);
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

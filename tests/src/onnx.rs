@@ -23,6 +23,35 @@ pub fn identity(element: u64) -> Vec<u8> {
     typed_model(("identity", element), &node("Identity", &["x"], "y", &[]), &[], &[])
 }
 
+/// `name` FP32 [-1,4] -> y, unchanged.
+#[must_use]
+pub fn named_identity(name: &str) -> Vec<u8> {
+    let graph = node("Identity", &[name], "y", &[]);
+    named_model(("identity", FLOAT), &graph, (name, &[4]), &[4])
+}
+
+/// x FP32 [-1,4096] -> y, all zero, by so many products with 64 MiB of weights each, which are made when the model is loaded.
+/// No two have the same shape, or the runtime would make them once.
+#[must_use]
+pub fn hungry(products: u32) -> Vec<u8> {
+    const EXTENT: u32 = 4096;
+    let mut graph = Vec::new();
+    for at in 0..products {
+        let (from, to) = (EXTENT + at, EXTENT + at + 1);
+        let mut shape = Vec::new();
+        number(&mut shape, 1, 2);
+        number(&mut shape, 2, INT64);
+        text(&mut shape, 8, &format!("shape{at}"));
+        field(&mut shape, 9, &[from, to].map(|extent| u64::from(extent).to_le_bytes()).concat());
+        field(&mut graph, 5, &shape);
+        graph.extend(node("ConstantOfShape", &[&format!("shape{at}")], &format!("w{at}"), &[]));
+        let input = if at == 0 { "x".to_owned() } else { format!("h{at}") };
+        let output = if at + 1 == products { "y".to_owned() } else { format!("h{}", at + 1) };
+        graph.extend(node("MatMul", &[&input, &format!("w{at}")], &output, &[]));
+    }
+    model("hungry", &graph, &[EXTENT], &[EXTENT + products])
+}
+
 /// The same model with other bytes: protobuf lets a later field win, here the model's `doc_string`.
 #[must_use]
 pub fn with_note(model: &[u8], note: &str) -> Vec<u8> {
@@ -109,10 +138,14 @@ fn model(name: &str, graph: &[u8], x: &[u32], y: &[u32]) -> Vec<u8> {
     typed_model((name, FLOAT), graph, x, y)
 }
 
-fn typed_model((name, element): (&str, u64), graph: &[u8], x: &[u32], y: &[u32]) -> Vec<u8> {
+fn typed_model(name: (&str, u64), graph: &[u8], x: &[u32], y: &[u32]) -> Vec<u8> {
+    named_model(name, graph, ("x", x), y)
+}
+
+fn named_model((name, element): (&str, u64), graph: &[u8], (input, x): (&str, &[u32]), y: &[u32]) -> Vec<u8> {
     let mut graph = graph.to_vec();
     text(&mut graph, 2, name);
-    field(&mut graph, 11, &value("x", element, x));
+    field(&mut graph, 11, &value(input, element, x));
     field(&mut graph, 12, &value("y", element, y));
     let mut opset = Vec::new();
     number(&mut opset, 2, 17);
@@ -163,8 +196,9 @@ fn initializer(name: &str, shape: &[u32], values: &[f32]) -> Vec<u8> {
 /// ONNX's number for an attribute that is a list of whole numbers.
 const INTS: u64 = 7;
 
-/// ONNX's number for FP32.
+/// ONNX's numbers for FP32 and INT64.
 const FLOAT: u64 = 1;
+const INT64: u64 = 7;
 
 /// A `ValueInfoProto` of shape [batch, extents…].
 fn value(name: &str, element: u64, extents: &[u32]) -> Vec<u8> {

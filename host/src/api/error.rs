@@ -67,6 +67,7 @@ codes! {
     PLUGIN_OUT_OF_MEMORY "plugin_out_of_memory" 502 "A plugin needs more memory than the manifest grants it.";
     NOT_READY "not_ready" 503 "The version is being loaded or taken down, or could not be loaded.";
     KEYS_UNAVAILABLE "keys_unavailable" 503 "Credentials can't be checked just now: the issuer's keys can't be had, and those from before are too old.";
+    ENGINE_UNAVAILABLE "engine_unavailable" 503 "The process that runs this tenant's models has ended, and is started again; `Retry-After` says when to try again.";
     OVERLOADED "overloaded" 503 "Too much waits already; `Retry-After` says when to try again.";
     PLUGIN_UNAVAILABLE "plugin_unavailable" 503 "A plugin says: not now.";
     DEADLINE_EXCEEDED "deadline_exceeded" 504 "The model did not answer in time.";
@@ -175,7 +176,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
-        let waits = matches!(self.code, OVERLOADED | NOT_READY | PLUGIN_UNAVAILABLE | TOO_MANY_REQUESTS | KEYS_UNAVAILABLE);
+        let waits = matches!(self.code, OVERLOADED | NOT_READY | PLUGIN_UNAVAILABLE | ENGINE_UNAVAILABLE | TOO_MANY_REQUESTS | KEYS_UNAVAILABLE);
         if let Some(seconds) = self.retry_after.or(waits.then_some(1)) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -207,6 +208,7 @@ impl From<PredictError> for ApiError {
             PredictError::Plugin { plugin, .. } => json!({ "plugin": plugin }),
             PredictError::Malformed(malformed) => json!({ "pointer": malformed.pointer }),
             PredictError::Run(RunError::Invalid { input: Some(input), .. }) => json!({ "input": input }),
+            PredictError::Run(RunError::EngineGone { retry_after }) => return Self::new(code, error.to_string()).after(*retry_after),
             PredictError::Run(RunError::TooLarge { limit_bytes, .. }) => json!({ "limit_bytes": limit_bytes }),
             _ => return Self::new(code, error.to_string()),
         };
@@ -254,6 +256,7 @@ impl From<LoaderError> for ApiError {
             LoaderError::Unfit { pointer, message: problem } => {
                 Self::new(INVALID_MANIFEST, message).with(json!({ "problems": [{ "pointer": pointer, "message": problem }] }))
             }
+            LoaderError::Unavailable { retry_after } => Self::new(ENGINE_UNAVAILABLE, message).after(retry_after),
             LoaderError::Device(_) => Self::new(DEVICE_UNAVAILABLE, message).with(json!({ "pointer": "/engine/device" })),
             LoaderError::Runtime(_) => Self::new(UNSUPPORTED_RUNTIME, message),
             LoaderError::MissingPlugin(_) => Self::new(MISSING_PLUGIN, message),
@@ -341,6 +344,7 @@ mod tests {
             RunError::Waited { waited: std::time::Duration::ZERO },
             RunError::Deadline,
             RunError::Failed(String::new()),
+            RunError::EngineGone { retry_after: std::time::Duration::ZERO },
             RunError::Stopped,
         ];
         let errors =

@@ -85,6 +85,33 @@ pub struct Engine {
     pub cores: usize,
     /// Bytes of tensors that requests may hold while they wait for models.
     pub max_queued_bytes: usize,
+    /// Whose models run in a process of their tenant's own.
+    pub isolation: Isolation,
+    /// Bytes that such a process may allocate.
+    pub process_memory_bytes: u64,
+}
+
+/// Whose models run in a process of their tenant's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Those of tenants that are not trusted, where there are tenants: where authentication is required.
+    Auto,
+    /// Nobody's.
+    Off,
+    /// Those of tenants that are not trusted.
+    Process,
+}
+
+impl Isolation {
+    /// Whether any are.
+    #[must_use]
+    pub fn confines(self, authentication: bool) -> bool {
+        match self {
+            Self::Auto => authentication,
+            Self::Off => false,
+            Self::Process => true,
+        }
+    }
 }
 
 /// Log lines.
@@ -179,6 +206,12 @@ impl Config {
                 library: reader.optional_text("engine.library").map(PathBuf::from),
                 cores: reader.number("engine.cores", 1..=4096, cores as u64) as usize,
                 max_queued_bytes: (reader.number("engine.max_queued_mb", 1..=1 << 20, 1024) * MIB) as usize,
+                isolation: reader.choice(
+                    "engine.isolation",
+                    &[("auto", Isolation::Auto), ("off", Isolation::Off), ("process", Isolation::Process)],
+                    Isolation::Auto,
+                ),
+                process_memory_bytes: reader.number("engine.process_memory_mb", 64..=1 << 20, 2048) * MIB,
             },
             telemetry: Telemetry {
                 filter: reader.text("telemetry.filter", "info"),

@@ -4,28 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of tensors that may wait.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     held: AtomicUsize,
     limit: usize,
 }
 
 /// Bytes of one request; given back when this is dropped.
-pub(super) struct Held {
+pub(crate) struct Held {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { held: AtomicUsize::new(0), limit })
     }
 
-    pub(super) fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
     /// None where they are too many.
-    pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         Some(Held { budget: Arc::clone(self), bytes })

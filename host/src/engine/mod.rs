@@ -10,6 +10,7 @@ mod brought;
 mod budget;
 mod external;
 mod layout;
+mod loaded;
 mod merge;
 mod model;
 mod onnx;
@@ -27,17 +28,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_registry::{Batching, Warmup};
+use bulkhead_registry::{Batching, Device, Manifest, Warmup};
 
 pub use backend::BackendError;
 pub use brought::Brought;
+pub(crate) use budget::{Budget, Held};
+pub use loaded::Loaded;
 pub use model::{Merging, Model};
+pub(crate) use totals::Counter;
 pub use totals::{BatchTotal, EngineTotals};
 pub use tune::{Measured, Tuned, Wish};
 
 use crate::clock::Ticker;
 use crate::telemetry::metrics::EngineMetrics;
-use budget::Budget;
 use model::Parts;
 use onnx::{Onnx, SessionOptions};
 use watch::Watches;
@@ -58,6 +61,36 @@ pub struct LoadOptions {
     /// What counts its runs.
     pub metrics: EngineMetrics,
 }
+
+impl LoadOptions {
+    /// What a manifest says of it.
+    #[must_use]
+    pub fn of(manifest: &Manifest, metrics: EngineMetrics) -> Self {
+        Self {
+            instances: manifest.engine.instances.map(|instances| instances as usize),
+            threads: manifest.engine.threads.map(|threads| threads as usize),
+            cuda: match manifest.engine.device {
+                Device::Cpu => None,
+                Device::Cuda { id } => Some(i32::try_from(id).unwrap_or(i32::MAX)),
+            },
+            batching: manifest.batching.clone(),
+            warmup: manifest.warmup.clone(),
+            metrics,
+        }
+    }
+}
+
+/// Where a model's bytes are.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    File(&'a Path),
+    Memory(&'a [u8]),
+}
+
+/// A graph that gives what it takes: a first session of it has the runtime open whatever it opens but once.
+const FIRST: &[u8] = b"\x08\x08\x3a\x37\x0a\x10\x0a\x01x\x12\x01y\x22\x08Identity\x12\x01g\
+    \x5a\x0f\x0a\x01x\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\
+    \x62\x0f\x0a\x01y\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\x42\x02\x10\x11";
 
 /// Files up to this size are first loaded with one thread, and again with more where a trial shows that a run takes
 /// longer than microseconds, or with more sessions where it does not. Loading them twice costs less than a pool of
@@ -95,7 +128,28 @@ impl Engine {
     /// Where there is no such library, or the system gives no thread.
     pub fn start(library: &Path, cores: usize, max_queued_bytes: usize) -> Result<Self, BackendError> {
         bound_retention();
+        Self::with(Onnx::load(library)?, cores, max_queued_bytes)
+    }
+
+    /// The same, for a process that is to open nothing more: `shut` is called once the runtime has opened what it needs, and
+    /// before there is a second thread.
+    ///
+    /// # Errors
+    /// The same, and what `shut` says.
+    pub fn start_shut(
+        library: &Path,
+        cores: usize,
+        max_queued_bytes: usize,
+        shut: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Self, BackendError> {
+        bound_retention();
         let onnx = Onnx::load(library)?;
+        drop(onnx.session_from_bytes(FIRST)?);
+        shut().map_err(BackendError::Refused)?;
+        Self::with(onnx, cores, max_queued_bytes)
+    }
+
+    fn with(onnx: Onnx, cores: usize, max_queued_bytes: usize) -> Result<Self, BackendError> {
         let watches = Arc::new(Watches::default());
         let looked_at = Arc::clone(&watches);
         let ticker = Ticker::start("bulkhead-watch", WATCH_PERIOD, move || looked_at.look())
@@ -109,12 +163,29 @@ impl Engine {
     /// With the runtime's own message; or where the model says that parts of it lie in other files.
     pub fn load(&self, artifact: &Path, options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
         let file_bytes = external::check_file(artifact)?;
-        let model = self.load_sized(artifact, options, file_bytes <= SMALL_FILE_BYTES)?;
+        let model = self.load_sized(Source::File(artifact), options, file_bytes <= SMALL_FILE_BYTES)?;
         model.holds(file_bytes);
         Ok(model)
     }
 
-    fn load_sized(&self, artifact: &Path, options: &LoadOptions, small: bool) -> Result<Arc<Model>, BackendError> {
+    /// Loads a model from its bytes and tries it, as [`Engine::load`] does. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load_mapped(&self, model: &[u8], options: &LoadOptions) -> Result<Arc<Model>, BackendError> {
+        external::check(model)?;
+        let bytes = model.len() as u64;
+        let model = self.load_sized(Source::Memory(model), options, bytes <= SMALL_FILE_BYTES)?;
+        model.holds(bytes);
+        Ok(model)
+    }
+
+    /// What bounds the memory of requests that wait, over all models.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    fn load_sized(&self, artifact: Source<'_>, options: &LoadOptions, small: bool) -> Result<Arc<Model>, BackendError> {
         let instances = options.instances.unwrap_or(1);
         let fitting = Sizing { instances, threads: options.threads.unwrap_or((self.cores / instances).max(1)) };
         if options.threads.is_none() && options.cuda.is_none() && small && self.cores > 1 {
@@ -146,7 +217,7 @@ impl Engine {
         self.start_model(vec![Box::new(session)], 1, &options, false)
     }
 
-    fn load_with(&self, artifact: &Path, options: &LoadOptions, Sizing { instances, threads }: Sizing) -> Result<Arc<Model>, BackendError> {
+    fn load_with(&self, artifact: Source<'_>, options: &LoadOptions, Sizing { instances, threads }: Sizing) -> Result<Arc<Model>, BackendError> {
         let session_options = SessionOptions { threads, cuda: options.cuda };
         let mut backends: Vec<Box<dyn backend::Backend>> = Vec::with_capacity(instances);
         for _ in 0..instances {

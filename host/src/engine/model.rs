@@ -14,12 +14,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_registry::{Batching, TimeoutAction, Warmup};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::backend::{Backend, BackendError};
 use super::batch::Limits;
 use super::budget::Budget;
 use super::layout::{Layout, Rows, Share};
+use super::loaded::Loaded;
 use super::order::{Order, Reply};
 use super::queue::{Entry, Queue};
 use super::totals::{Counter, EngineTotals};
@@ -82,7 +84,7 @@ pub(super) struct Parts {
 }
 
 /// Whether requests share runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Merging {
     /// The manifest does not ask for it.
     Off,
@@ -209,67 +211,6 @@ impl Model {
         self.shared.metrics.model_bytes.add(signed(bytes));
     }
 
-    /// What the manifest says of batches.
-    #[must_use]
-    pub fn batching(&self) -> &Batching {
-        &self.batching
-    }
-
-    /// Requests that wait.
-    #[must_use]
-    pub fn waiting(&self) -> i64 {
-        self.shared.metrics.queue_depth.get()
-    }
-
-    /// All runs so far.
-    #[must_use]
-    pub fn totals(&self) -> EngineTotals {
-        self.shared.counter.totals()
-    }
-
-    /// Runs on a graphics card.
-    #[must_use]
-    pub fn is_on_gpu(&self) -> bool {
-        self.on_gpu
-    }
-
-    /// Whether requests share runs.
-    #[must_use]
-    pub fn merging(&self) -> &Merging {
-        &self.merging
-    }
-
-    /// Whether requests now run on the thread that asks.
-    #[must_use]
-    pub fn runs_inline(&self) -> bool {
-        self.inline.load(Ordering::Relaxed)
-    }
-
-    /// Sessions.
-    #[must_use]
-    pub fn instances(&self) -> usize {
-        self.shared.sessions.len()
-    }
-
-    /// Threads of one run.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        self.threads
-    }
-
-    /// Refuses what comes, ends what is under way and waits for the threads. Blocks.
-    pub fn close(&self) {
-        self.shared.queue.close();
-        for watch in &*self.shared.watches {
-            watch.end_any();
-        }
-        for worker in self.workers.lock().drain(..) {
-            if worker.join().is_err() {
-                tracing::error!("a thread of the engine ended with a panic");
-            }
-        }
-    }
-
     fn spawn_workers(&self) -> Result<(), BackendError> {
         let mut workers = self.workers.lock();
         for at in 0..self.shared.sessions.len() {
@@ -387,6 +328,52 @@ impl Drop for Model {
         // Threads that were not waited for end on their own.
         self.shared.queue.close();
         self.shared.metrics.model_bytes.sub(signed(self.bytes.load(Ordering::Relaxed)));
+    }
+}
+
+impl Loaded for Model {
+    fn batching(&self) -> &Batching {
+        &self.batching
+    }
+
+    fn waiting(&self) -> i64 {
+        self.shared.metrics.queue_depth.get()
+    }
+
+    fn totals(&self) -> EngineTotals {
+        self.shared.counter.totals()
+    }
+
+    fn is_on_gpu(&self) -> bool {
+        self.on_gpu
+    }
+
+    fn merging(&self) -> &Merging {
+        &self.merging
+    }
+
+    fn runs_inline(&self) -> bool {
+        self.inline.load(Ordering::Relaxed)
+    }
+
+    fn instances(&self) -> usize {
+        self.shared.sessions.len()
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn close(&self) {
+        self.shared.queue.close();
+        for watch in &*self.shared.watches {
+            watch.end_any();
+        }
+        for worker in self.workers.lock().drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a thread of the engine ended with a panic");
+            }
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::clock;
 
 /// Runs of one number of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchTotal {
     /// Of each run.
     pub rows: u64,
@@ -35,51 +36,57 @@ impl EngineTotals {
     /// Of all runs.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.batches.iter().map(|batch| batch.rows * batch.runs).sum()
+        self.batches.iter().map(|batch| batch.rows.saturating_mul(batch.runs)).fold(0, u64::saturating_add)
     }
 
     /// How many.
     #[must_use]
     pub fn runs(&self) -> u64 {
-        self.batches.iter().map(|batch| batch.runs).sum()
+        self.batches.iter().map(|batch| batch.runs).fold(0, u64::saturating_add)
     }
 }
 
 /// Counts them. Its lock is held for some tens of nanoseconds once a run, which is microseconds at least.
 #[derive(Default)]
-pub(super) struct Counter(Mutex<State>);
+pub(crate) struct Counter(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     last_ms: u64,
-    batches: BTreeMap<usize, BatchTotal>,
+    batches: BTreeMap<u64, BatchTotal>,
 }
 
 /// More rows than this are told as this many.
-const ROWS_AT_MOST: usize = 1 << 24;
+const ROWS_AT_MOST: u64 = 1 << 24;
 
 /// Different numbers of rows that are told apart: callers choose them.
 const SIZES: usize = 4096;
 
 impl Counter {
     pub(super) fn ran(&self, rows: usize, assembly: Duration, inference: Duration, split: Duration) {
+        let [assembly_ns, inference_ns, split_ns] = [assembly, inference, split].map(nanos);
+        self.add(BatchTotal { rows: rows as u64, runs: 1, assembly_ns, inference_ns, split_ns });
+    }
+
+    /// Adds runs, which may have been counted elsewhere.
+    pub(crate) fn add(&self, ran: BatchTotal) {
         // A tensor without elements may claim any number of rows.
-        let rows = rows.min(ROWS_AT_MOST);
+        let rows = ran.rows.min(ROWS_AT_MOST);
         let last_ms = u64::try_from(clock::unix_ms()).unwrap_or(0);
         let mut state = self.0.lock();
         state.last_ms = last_ms;
         if state.batches.len() >= SIZES && !state.batches.contains_key(&rows) {
             return;
         }
-        let new = BatchTotal { rows: rows as u64, runs: 0, assembly_ns: 0, inference_ns: 0, split_ns: 0 };
-        let total = state.batches.entry(rows).or_insert(new);
-        total.runs += 1;
-        total.assembly_ns += nanos(assembly);
-        total.inference_ns += nanos(inference);
-        total.split_ns += nanos(split);
+        let total = state.batches.entry(rows).or_insert(BatchTotal { rows, runs: 0, assembly_ns: 0, inference_ns: 0, split_ns: 0 });
+        // Numbers of another process may be any.
+        total.runs = total.runs.saturating_add(ran.runs);
+        total.assembly_ns = total.assembly_ns.saturating_add(ran.assembly_ns);
+        total.inference_ns = total.inference_ns.saturating_add(ran.inference_ns);
+        total.split_ns = total.split_ns.saturating_add(ran.split_ns);
     }
 
-    pub(super) fn totals(&self) -> EngineTotals {
+    pub(crate) fn totals(&self) -> EngineTotals {
         let state = self.0.lock();
         EngineTotals { last_ms: state.last_ms, batches: state.batches.values().copied().collect() }
     }

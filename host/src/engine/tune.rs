@@ -11,7 +11,7 @@ use super::model::INLINE_BELOW;
 use super::onnx::{OnnxSession, SessionOptions};
 use super::trial::{HANDOVER, Learned, Trial, gathered};
 use super::watch::Watch;
-use super::{Engine, Sizing, external};
+use super::{Engine, Sizing, Source, external};
 use crate::clock;
 use crate::tensor::Tensor;
 
@@ -161,7 +161,9 @@ impl Engine {
     }
 
     fn sessions(&self, artifact: &Path, wish: &Wish, sizing: Sizing) -> Result<Vec<OnnxSession>, BackendError> {
-        (0..sizing.instances).map(|_| self.onnx.session(artifact, SessionOptions { threads: sizing.threads, cuda: wish.cuda })).collect()
+        (0..sizing.instances)
+            .map(|_| self.onnx.session(Source::File(artifact), SessionOptions { threads: sizing.threads, cuda: wish.cuda }))
+            .collect()
     }
 
     fn learn(&self, session: &mut OnnxSession, wish: &Wish) -> Result<Learned, BackendError> {

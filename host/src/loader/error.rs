@@ -1,7 +1,10 @@
 //! Why something can't be put in place.
 
+use std::time::Duration;
+
 use bulkhead_registry::{ArtifactError, ManifestError, ModelRef, PluginRef, StoreError};
 
+use crate::confined::LoadError;
 use crate::engine::BackendError;
 use crate::sandbox::{Refused, SandboxError};
 use crate::tenants::Exceeded;
@@ -18,6 +21,12 @@ pub enum LoaderError {
     /// The runtime refuses the model; its own message.
     #[error("the model can't be loaded: {0}")]
     Model(String),
+    /// The process that runs the tenant's models can't be had just now.
+    #[error("the process that runs this tenant's models ended too often, and is not started again yet; try again later")]
+    Unavailable {
+        /// Until it is tried again.
+        retry_after: Duration,
+    },
     /// The manifest does not fit the model.
     #[error("the manifest does not fit the model: `{pointer}`: {message}")]
     Unfit {
@@ -118,6 +127,17 @@ impl From<BackendError> for LoaderError {
             BackendError::Manifest { pointer, message } => Self::Unfit { pointer, message },
             error @ BackendError::Device { .. } => Self::Device(error),
             other => Self::Model(other.to_string()),
+        }
+    }
+}
+
+impl From<LoadError> for LoaderError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Backend(error) => error.into(),
+            LoadError::Ended(why) => Self::Model(why),
+            LoadError::Unavailable { retry_after } => Self::Unavailable { retry_after },
+            LoadError::Host(why) => Self::Host(why),
         }
     }
 }

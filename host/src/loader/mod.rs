@@ -4,6 +4,7 @@ mod build;
 mod deploy;
 mod error;
 mod fit;
+mod isolation;
 mod models;
 mod plugins;
 mod predictor;
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 
 pub use deploy::Problem;
 pub use error::LoaderError;
+pub use isolation::Isolation;
 pub use models::{ModelKey, ModelPlace};
 pub use versions::NewVersion;
 
@@ -42,6 +44,8 @@ pub struct Parts {
     pub artifacts: Artifacts,
     /// Runs models.
     pub engine: Arc<Engine>,
+    /// Whose models run in a process of their tenant's own.
+    pub isolation: Isolation,
     /// Runs plugins.
     pub sandboxes: Sandboxes,
     /// What answers.

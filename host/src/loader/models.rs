@@ -1,55 +1,53 @@
 //! Models in memory: each version's once, however many use it.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use bulkhead_registry::{Device, Digest, Manifest, ModelRef, TenantId};
+use bulkhead_registry::{Digest, Manifest, ModelRef, TenantId};
 
 use super::{Loader, LoaderError};
-use crate::engine::{LoadOptions, Model};
-use crate::telemetry::metrics::EngineMetrics;
+use crate::engine::{LoadOptions, Loaded};
 
 /// Which model: a name and version may stand for another one once the version was deleted, so its content counts too.
 pub type ModelKey = (TenantId, ModelRef, Digest);
 
-/// A model that is in memory, or being loaded by who holds the lock.
-pub type ModelPlace = Arc<tokio::sync::Mutex<Weak<Model>>>;
+/// A model that is in memory, or being loaded by who holds the lock; none before it ever was.
+pub type ModelPlace = Arc<tokio::sync::Mutex<Option<Weak<dyn Loaded>>>>;
 
 impl Loader {
     /// A version's model: the one in memory, or loaded.
-    pub(super) async fn model(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Digest) -> Result<Arc<Model>, LoaderError> {
+    pub(super) async fn model(
+        &self,
+        tenant: &TenantId,
+        model: &ModelRef,
+        manifest: &Manifest,
+        artifact: &Digest,
+    ) -> Result<Arc<dyn Loaded>, LoaderError> {
         let content = Digest::of(format!("{artifact}\n{}", manifest.to_json()).as_bytes());
         let place: ModelPlace = {
+            let is_held = |place: &ModelPlace| place.try_lock().is_ok_and(|model| model.as_ref().is_some_and(|model| model.strong_count() > 0));
             let mut models = self.0.models.lock();
-            models.retain(|_, place| Arc::strong_count(place) > 1 || place.try_lock().is_ok_and(|model| model.strong_count() > 0));
+            models.retain(|_, place| Arc::strong_count(place) > 1 || is_held(place));
             Arc::clone(models.entry((tenant.clone(), model.clone(), content)).or_default())
         };
         let mut place = place.lock().await;
-        if let Some(model) = place.upgrade() {
+        if let Some(model) = place.as_ref().and_then(Weak::upgrade) {
             return Ok(model);
         }
-        let metrics = self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string());
-        let loaded = self.load_model(self.artifacts().path(artifact), manifest, metrics).await?;
-        *place = Arc::downgrade(&loaded);
+        let loaded = self.load_model(tenant, model, manifest, artifact).await?;
+        *place = Some(Arc::downgrade(&loaded));
         Ok(loaded)
     }
 
-    async fn load_model(&self, artifact: PathBuf, manifest: &Manifest, metrics: EngineMetrics) -> Result<Arc<Model>, LoaderError> {
-        let options = LoadOptions {
-            instances: manifest.engine.instances.map(|instances| instances as usize),
-            threads: manifest.engine.threads.map(|threads| threads as usize),
-            cuda: match manifest.engine.device {
-                Device::Cpu => None,
-                Device::Cuda { id } => Some(i32::try_from(id).unwrap_or(i32::MAX)),
-            },
-            batching: manifest.batching.clone(),
-            warmup: manifest.warmup.clone(),
-            metrics,
-        };
+    /// Loads it where the tenant's models run.
+    async fn load_model(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Digest) -> Result<Arc<dyn Loaded>, LoaderError> {
+        let metrics = self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string());
+        let artifact = self.artifacts().path(artifact);
+        if let Some(keeper) = self.0.isolation.of(tenant)? {
+            return Ok(keeper.load(artifact, manifest, metrics).await?);
+        }
+        let options = LoadOptions::of(manifest, metrics);
         let engine = Arc::clone(&self.0.engine);
-        tokio::task::spawn_blocking(move || engine.load(&artifact, &options))
-            .await
-            .map_err(|error| LoaderError::Host(error.to_string()))?
-            .map_err(LoaderError::from)
+        let loaded = tokio::task::spawn_blocking(move || engine.load(&artifact, &options)).await;
+        Ok(loaded.map_err(|error| LoaderError::Host(error.to_string()))??)
     }
 }

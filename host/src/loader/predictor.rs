@@ -8,14 +8,15 @@ use bulkhead_registry::{Digest, Manifest, ModelRef, PredictorUse, Runtime, Tenan
 use super::build::of_world;
 use super::fit;
 use super::{Loader, LoaderError};
-use crate::engine::{Brought, Model};
+use crate::confined;
+use crate::engine::{Brought, Loaded};
 use crate::predict::Driver;
-use crate::runner::{Port, Runner, Signature};
+use crate::runner::{Load, Port, Runner, Signature};
 use crate::sandbox::{Grants, LoadGrant, Ports, PredictorDescription, SandboxError, World, carries};
 
 /// A model that a predictor may run.
 pub(super) struct Granted {
-    pub(super) model: Arc<Model>,
+    pub(super) model: Arc<dyn Loaded>,
     /// Of the model's artifact.
     pub(super) artifact: Digest,
 }
@@ -36,13 +37,10 @@ impl Loader {
             granted.insert(name.clone(), self.graph(tenant, name, graph).await?);
         }
         let options = Self::options(manifest, &used.config);
-        let load = (used.grants.load_mb > 0).then(|| LoadGrant {
-            max_bytes: (used.grants.load_mb as usize) << 20,
-            loader: Arc::new(Brought::new(
-                Arc::clone(&self.0.engine),
-                self.0.metrics.engine_apart(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
-            )),
-        });
+        let load = match used.grants.load_mb {
+            0 => None,
+            megabytes => Some(LoadGrant { max_bytes: (megabytes as usize) << 20, loader: self.brought(tenant, model)? }),
+        };
         let mut signature = Signature::default();
         let grants = async |description: &PredictorDescription| {
             signature = fitted(description, &granted)?;
@@ -55,6 +53,15 @@ impl Loader {
         })?;
         let models = granted.values().map(|granted| Arc::clone(&granted.model)).collect();
         Ok((Driver { predictor, signature, models }, granted))
+    }
+
+    /// What loads models that the component brings along, where the tenant's models run.
+    fn brought(&self, tenant: &TenantId, model: &ModelRef) -> Result<Arc<dyn Load>, LoaderError> {
+        let metrics = self.0.metrics.engine_apart(tenant.as_str(), model.name.as_str(), &model.version.to_string());
+        Ok(match self.0.isolation.of(tenant)? {
+            Some(keeper) => Arc::new(confined::Brought::new(keeper, metrics)),
+            None => Arc::new(Brought::new(Arc::clone(&self.0.engine), metrics)),
+        })
     }
 
     /// A model that the manifest grants.

@@ -40,9 +40,10 @@ impl Loader {
                 let models = slot.models().to_vec();
                 drop(slot);
                 // One that another version runs too goes with that.
-                for model in models.into_iter().filter_map(Arc::into_inner) {
+                for model in models.iter().filter(|model| Arc::strong_count(model) == 1) {
                     model.close();
                 }
+                drop(models);
                 give_memory_back();
             });
             match freed.await {

@@ -60,7 +60,12 @@ impl PredictError {
             Self::Plugin { source, .. } => matches!(source, SandboxError::Unavailable(_) | SandboxError::Deadline(_) | SandboxError::Busy),
             Self::Run(error) => matches!(
                 error,
-                RunError::Overloaded { .. } | RunError::OutOfMemory { .. } | RunError::Waited { .. } | RunError::Deadline | RunError::Stopped
+                RunError::Overloaded { .. }
+                    | RunError::OutOfMemory { .. }
+                    | RunError::Waited { .. }
+                    | RunError::Deadline
+                    | RunError::Stopped
+                    | RunError::EngineGone { .. }
             ),
             _ => false,
         }
@@ -85,6 +90,7 @@ impl PredictError {
                 RunError::TooLarge { .. } => "payload_too_large",
                 RunError::Deadline => "deadline_exceeded",
                 RunError::Failed(_) => "inference_failed",
+                RunError::EngineGone { .. } => "engine_unavailable",
                 RunError::Stopped => "not_ready",
             },
             Self::Malformed(_) | Self::OutputTwice { .. } | Self::UnknownOutput { .. } => "invalid_input",

@@ -20,7 +20,7 @@ pub use slots::{Core, Driver, Missing, Slot, SlotParts, Slots, State, Variant};
 use crate::aside::aside;
 use crate::clock;
 use crate::payload::Payload;
-use crate::runner::{RunError, RunTimes, Runner as _, Signature, Terms};
+use crate::runner::{RunError, RunTimes, Signature, Terms};
 use crate::sandbox::{self, Exchange, Places, RequestInfo, SandboxError, Step, Transform};
 use crate::telemetry::metrics::{CANCELLED, Timings};
 use crate::tensor::{Datatype, Tensor};

@@ -9,8 +9,8 @@ use bulkhead_registry::{ModelName, ModelRef, TenantId, Version};
 use parking_lot::Mutex;
 
 use super::cache::{AnswerCache, LocalCache};
-use crate::engine::Model;
-use crate::runner::{Runner as _, Signature};
+use crate::engine::Loaded;
+use crate::runner::Signature;
 use crate::sandbox::{Ports, Predictor, Transform};
 use crate::telemetry::metrics::VersionMetrics;
 
@@ -40,7 +40,7 @@ pub struct SlotParts {
 /// What answers inside the transforms.
 pub enum Core {
     /// A model.
-    Engine(Arc<Model>),
+    Engine(Arc<dyn Loaded>),
     /// A component that drives models.
     Predictor(Box<Driver>),
 }
@@ -52,7 +52,7 @@ pub struct Driver {
     /// Tensors that it takes and gives; none where that is a body of its own.
     pub signature: Signature,
     /// The models, which stay in memory as long as this does.
-    pub models: Vec<Arc<Model>>,
+    pub models: Vec<Arc<dyn Loaded>>,
 }
 
 impl Core {
@@ -132,9 +132,9 @@ impl Slot {
 
     /// The loaded model, where that is what answers.
     #[must_use]
-    pub fn engine(&self) -> Option<&Model> {
+    pub fn engine(&self) -> Option<&dyn Loaded> {
         match &self.0.core {
-            Core::Engine(model) => Some(model),
+            Core::Engine(model) => Some(&**model),
             Core::Predictor(_) => None,
         }
     }
@@ -147,7 +147,7 @@ impl Slot {
 
     /// All models that it keeps in memory.
     #[must_use]
-    pub fn models(&self) -> &[Arc<Model>] {
+    pub fn models(&self) -> &[Arc<dyn Loaded>] {
         match &self.0.core {
             Core::Engine(model) => std::slice::from_ref(model),
             Core::Predictor(driver) => &driver.models,

@@ -1,4 +1,4 @@
-//! Whatever runs tensors through one version of a model: the engine in this process; later, containers.
+//! Whatever runs tensors through one version of a model: the engine in this process or in another; later, containers.
 
 mod signature;
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 pub use signature::{Port, Signature, SignatureDocument};
 
@@ -65,7 +66,7 @@ pub struct Ran {
 }
 
 /// Where the time of a run, or of several, went.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct RunTimes {
     /// From the hand-over to the start of the run, or of the batch that it is part of.
     pub queue: Duration,
@@ -87,7 +88,7 @@ impl AddAssign for RunTimes {
 }
 
 /// Why a run gave nothing.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 pub enum RunError {
     /// The inputs are not what the model takes; the caller's fault.
     #[error("{message}")]
@@ -129,6 +130,12 @@ pub enum RunError {
     /// The runtime refused inputs of the right type and shape; its own message.
     #[error("the model can't be run on these inputs: {0}")]
     Failed(String),
+    /// The process that runs this tenant's models has ended, and is started again.
+    #[error("the process that runs this tenant's models has ended, and is started again; try again in a moment")]
+    EngineGone {
+        /// Until it may be there again.
+        retry_after: Duration,
+    },
     /// The version is being taken down.
     #[error("this version is being taken down; try again")]
     Stopped,

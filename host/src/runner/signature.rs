@@ -6,7 +6,7 @@ use super::RunError;
 use crate::tensor::{Datatype, Tensor};
 
 /// What a model takes and gives.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Signature {
     /// In the model's order.
     pub inputs: Vec<Port>,
@@ -15,7 +15,7 @@ pub struct Signature {
 }
 
 /// An input or output.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Port {
     /// As the model names it.
     pub name: String,

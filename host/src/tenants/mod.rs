@@ -5,7 +5,7 @@ mod held;
 mod places;
 mod tenant;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,14 +35,13 @@ pub struct Tenants {
     table: ArcSwap<HashMap<TenantId, Arc<Tenant>>>,
     defaults: Quotas,
     places: Arc<Places>,
-    trusted: ArcSwap<HashSet<TenantId>>,
 }
 
 impl Tenants {
     /// Tenants about which nothing was said have these quotas; they share so many places of predict requests.
     #[must_use]
     pub fn new(defaults: Quotas, places: usize) -> Self {
-        Self { table: ArcSwap::default(), defaults, places: Arc::new(Places::new(places)), trusted: ArcSwap::default() }
+        Self { table: ArcSwap::default(), defaults, places: Arc::new(Places::new(places)) }
     }
 
     /// One of them; who was never seen before is there from now on.
@@ -80,25 +79,10 @@ impl Tenants {
         table.values().filter(|tenant| tenant.is_under_way()).map(|tenant| u64::from(tenant.weight())).sum()
     }
 
-    /// Those whose models may run in the host's own process.
-    #[must_use]
-    pub fn trusted(&self) -> Arc<HashSet<TenantId>> {
-        self.trusted.load_full()
-    }
-
     /// Says what a tenant is and may; it holds from the next request on.
     pub fn say(&self, record: &TenantRecord) {
         let said = Said { trusted: record.trusted, disabled: record.disabled, quotas: record.quotas };
         self.tenant(&record.tenant).say(said, &self.defaults);
-        self.trusted.rcu(|trusted| {
-            let mut trusted = HashSet::clone(trusted);
-            if record.trusted {
-                trusted.insert(record.tenant.clone())
-            } else {
-                trusted.remove(&record.tenant)
-            };
-            trusted
-        });
     }
 
     /// What was said about a tenant.

@@ -16,7 +16,7 @@ use crate::stats::{Ratio, percentile};
 use crate::{Options, Row, deploy, progress, reference};
 
 /// About 100 MB of weights.
-const WIDTHS: [u32; 4] = [1024, 4096, 4096, 1000];
+pub(crate) const WIDTHS: [u32; 4] = [1024, 4096, 4096, 1000];
 
 /// Rows of a full batch: two of them keep 64 connections busy.
 const BATCH: usize = 32;
@@ -174,7 +174,7 @@ fn row() -> Vec<f32> {
     (0..WIDTHS[0]).map(|at| (at % 251) as f32 / 251.0).collect()
 }
 
-fn request(model: &str) -> Vec<u8> {
+pub(crate) fn request(model: &str) -> Vec<u8> {
     let values: Vec<u8> = row().iter().flat_map(|value| value.to_le_bytes()).collect();
     let json = format!(
         r#"{{"parameters":{{"binary_data_output":true}},"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{}],"parameters":{{"binary_data_size":{}}}}}]}}"#,

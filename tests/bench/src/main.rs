@@ -7,6 +7,7 @@ mod auth;
 mod batching;
 mod cache;
 mod cases;
+mod confined;
 mod deploy;
 mod hostile;
 mod http;
@@ -83,6 +84,7 @@ enum Row {
     Json,
     Batching,
     Predictor,
+    Confined,
     Cache,
     Auth,
     Hostile,
@@ -131,6 +133,7 @@ fn main() -> Result<()> {
     runtime.block_on(until_told_to_stop(cases::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(json::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(batching::run(&options, &mut report)))?;
+    runtime.block_on(until_told_to_stop(confined::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(cache::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(auth::run(&options, &mut report)))?;
     runtime.block_on(until_told_to_stop(hostile::run(&options, &mut report)))?;

@@ -36,10 +36,11 @@ impl Server {
         Self::host_with(options, data, &[]).await
     }
 
-    /// The same with settings.
+    /// The same with settings, as variables.
     pub(crate) async fn host_with(options: &Options, data: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(&options.bulkhead);
+        command.envs(settings.iter().copied());
         command
             .args(["serve", "--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--listen"])
             .arg(address.to_string())

@@ -4,7 +4,6 @@ use bulkhead_registry::Batching;
 use serde_json::{Map, Value, json};
 
 use super::face::{Face, FacePort, max_batch_size};
-use crate::engine::Model;
 use crate::predict::Slot;
 use crate::tensor::Datatype;
 
@@ -43,10 +42,10 @@ impl<'a> Config<'a> {
             platform: face.platform,
             backend,
             max_batch_size,
-            instances: engine.map_or(1, Model::instances),
-            is_on_gpu: engine.is_some_and(Model::is_on_gpu),
+            instances: engine.map_or(1, |model| model.instances()),
+            is_on_gpu: engine.is_some_and(|model| model.is_on_gpu()),
             file,
-            batching: engine.filter(|_| max_batch_size > 0).map(Model::batching),
+            batching: engine.filter(|_| max_batch_size > 0).map(|model| model.batching()),
             is_cached: slot.is_cached(),
             face,
         }

@@ -7,7 +7,6 @@ use bulkhead_registry::TenantId;
 
 use super::stats::{rows, runs};
 use crate::api::App;
-use crate::engine::Model;
 use crate::predict::{Slot, State};
 use crate::telemetry::metrics::{Reason, Total, Totals};
 
@@ -35,7 +34,7 @@ const ROWS: [Row; 13] = [
         us(&[totals.after, totals.split])
     }),
     ("nv_inference_pending_request_count", "gauge", "Instantaneous number of pending requests awaiting execution", |slot, _| {
-        vec![("", slot.engine().map_or(0, Model::waiting))]
+        vec![("", slot.engine().map_or(0, |model| model.waiting()))]
     }),
     ("nv_cache_num_hits_per_model", "counter", "Number of cache hits per model", |_, totals| one(totals.cache_hits.count)),
     ("nv_cache_num_misses_per_model", "counter", "Number of cache misses per model", |_, totals| one(totals.cache_misses)),

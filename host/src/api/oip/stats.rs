@@ -1,6 +1,6 @@
 //! What became of a version's requests, by Triton's names.
 
-use crate::engine::{BatchTotal, Model};
+use crate::engine::BatchTotal;
 use crate::predict::Slot;
 use crate::telemetry::metrics::{Total, Totals};
 
@@ -43,7 +43,7 @@ impl Stats {
         let compute_input = sum(totals.inference.count, &[totals.before, totals.assembly]);
         let compute_output = sum(totals.inference.count, &[totals.after, totals.split]);
         let whole = [totals.queue, totals.before, totals.assembly, totals.inference, totals.split, totals.predict, totals.after];
-        let engine = slot.engine().map(Model::totals).unwrap_or_default();
+        let engine = slot.engine().map(|model| model.totals()).unwrap_or_default();
         Self {
             name: slot.model().to_string(),
             // Tools that read statistics take versions for whole numbers.

@@ -12,6 +12,7 @@ use ort::ep::cuda::ConvAlgorithmSearch;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use super::Source;
 use super::backend::BackendError;
 pub(super) use session::OnnxSession;
 
@@ -47,12 +48,16 @@ impl Onnx {
         Ok(Self(environment))
     }
 
-    /// Loads a model from a file.
+    /// Loads a model.
     ///
     /// # Errors
     /// With the runtime's own message, without the file's path; where the device can't be had, instead of another.
-    pub(super) fn session(&self, model: &Path, options: SessionOptions) -> Result<OnnxSession, BackendError> {
-        let session = self.builder(options)?.commit_from_file(model).map_err(|error| without_path(refused(&error), model))?;
+    pub(super) fn session(&self, model: Source<'_>, options: SessionOptions) -> Result<OnnxSession, BackendError> {
+        let mut builder = self.builder(options)?;
+        let session = match model {
+            Source::File(model) => builder.commit_from_file(model).map_err(|error| without_path(refused(&error), model))?,
+            Source::Memory(model) => builder.commit_from_memory(model).map_err(|error| refused(&error))?,
+        };
         if options.cuda.is_some() { OnnxSession::bound(session) } else { OnnxSession::new(session) }
     }
 

@@ -142,6 +142,7 @@ mod tests {
     use super::super::{Onnx, SessionOptions};
     use super::OnnxSession;
     use crate::config;
+    use crate::engine::Source;
     use crate::engine::backend::{Backend as _, BackendError};
     use crate::tensor::{Datatype, Tensor};
 
@@ -174,7 +175,8 @@ mod tests {
             ("add_one.onnx", vec![floats("x", &[0, 4], &[])]),
             ("string_identity.onnx", vec![strings]),
         ] {
-            let (mut bound, mut plain) = (bound(&onnx, name), onnx.session(&model(name), SessionOptions { threads: 1, cuda: None }).unwrap());
+            let (mut bound, mut plain) =
+                (bound(&onnx, name), onnx.session(Source::File(&model(name)), SessionOptions { threads: 1, cuda: None }).unwrap());
             let mut inputs = inputs;
             inputs[0].name = plain.signature().inputs[0].name.clone();
             let (first, second) = (bound.stop().unwrap(), plain.stop().unwrap());
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_is_an_error() {
-        let Err(error) = onnx().session(&model("add_one.onnx"), SessionOptions { threads: 1, cuda: Some(0) }) else {
+        let Err(error) = onnx().session(Source::File(&model("add_one.onnx")), SessionOptions { threads: 1, cuda: Some(0) }) else {
             // A machine that has one, with a library for it.
             return;
         };

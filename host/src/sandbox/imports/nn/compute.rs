@@ -74,9 +74,12 @@ pub(super) fn refused(error: &RunError) -> Error {
     let code = match error {
         RunError::Invalid { .. } => ErrorCode::InvalidArgument,
         RunError::TooLarge { .. } => ErrorCode::TooLarge,
-        RunError::Overloaded { .. } | RunError::OutOfMemory { .. } | RunError::Waited { .. } | RunError::Deadline | RunError::Stopped => {
-            ErrorCode::Timeout
-        }
+        RunError::Overloaded { .. }
+        | RunError::OutOfMemory { .. }
+        | RunError::Waited { .. }
+        | RunError::Deadline
+        | RunError::EngineGone { .. }
+        | RunError::Stopped => ErrorCode::Timeout,
         RunError::Failed(_) => ErrorCode::RuntimeError,
     };
     Error::new(code, error.to_string())

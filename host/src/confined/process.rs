@@ -1,0 +1,259 @@
+//! One process of models: how it is started, its lanes, and how it is ended.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::sync::Semaphore;
+
+use super::lane::{Failure, Held, Lane};
+use super::socket::{Packet, Socket};
+use super::wire::{Ask, Facts, Hello, Order, Told, What};
+use super::{Options, SUBCOMMAND};
+use crate::clock::Deadline;
+use crate::engine::{BackendError, Budget};
+
+/// Requests at one time; more wait. Each has a thread there. Arbitrary: twice the crowd of the bench.
+pub(super) const LANES: usize = 128;
+
+/// A process is ready by then, or never. Arbitrary: it takes a tenth of a second.
+const START_AT_MOST: Duration = Duration::from_secs(60);
+
+/// A load takes no longer. Arbitrary: trial and warm-up have bounds of their own within it.
+const LOAD_AT_MOST: Duration = Duration::from_secs(600);
+
+/// Bytes of what it may say of a model that it has loaded. Arbitrary: the names of some ten thousand inputs.
+const FACTS_AT_MOST: usize = 16 << 20;
+
+/// Bytes of its last words that are kept.
+const WORDS: usize = 2048;
+
+/// A process that runs.
+pub(super) struct Process {
+    id: u32,
+    control: Mutex<(Socket, Packet)>,
+    /// Stands for it, also when its number is another's.
+    handle: OwnedFd,
+    /// Those that nobody has just now.
+    lanes: Mutex<Vec<Lane>>,
+    free: Arc<Semaphore>,
+    next_lane: AtomicU32,
+    /// For loads, which come one after another.
+    loads: Mutex<Lane>,
+    is_ended: AtomicBool,
+    /// Of the memory of all lanes.
+    budget: Arc<Budget>,
+}
+
+/// Why a model was not loaded.
+pub(super) enum NotLoaded {
+    /// The runtime refuses it.
+    Refused(BackendError),
+    /// The process ended, or was ended, meanwhile.
+    Ended(&'static str),
+}
+
+/// Started, and what belongs to whoever waits for its end.
+pub(super) struct Started {
+    pub(super) process: Arc<Process>,
+    pub(super) child: Child,
+    pub(super) words: std::thread::JoinHandle<String>,
+    pub(super) hello: Hello,
+}
+
+impl Process {
+    /// Starts one. It ends with the thread that calls this, at the latest. Blocks until it is ready.
+    pub(super) fn start(options: &Options) -> io::Result<Started> {
+        let (ours, theirs) = Socket::pair()?;
+        let mut command = Command::new(&options.program);
+        command.arg0("bulkhead").arg(SUBCOMMAND).arg("--library").arg(&options.library);
+        command.args(["--cores", &options.cores.to_string(), "--memory-bytes", &options.memory_bytes.to_string()]);
+        command.args(["--max-queued-bytes", &options.max_queued_bytes.to_string()]);
+        // The allocator would set aside a gigabyte at once, which would count; and the runtime would open a database and start a
+        // thread for its telemetry, before anybody can ask it not to.
+        let environment = [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("ORT_DISABLE_TELEMETRY", "1")];
+        command.env_clear().envs(environment).current_dir("/").process_group(0);
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        // The command holds the other end, whose closing is to be seen.
+        drop(command);
+        let words = last_words(child.stderr.take())?;
+        match Self::greet(ours, &child, options) {
+            Ok((process, hello)) => Ok(Started { process, child, words, hello }),
+            Err(error) => {
+                // It may have ended already.
+                let _ = child.kill();
+                let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                let said = words.join().unwrap_or_default();
+                Err(io::Error::new(error.kind(), format!("{error} ({how}); its last words: {}", said.trim())))
+            }
+        }
+    }
+
+    fn greet(control: Socket, child: &Child, options: &Options) -> io::Result<(Arc<Self>, Hello)> {
+        let handle = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let mut room = Packet::default();
+        control.waits(START_AT_MOST)?;
+        let hello: Hello = control.receive(&mut room)?;
+        let budget = Budget::new(options.max_queued_bytes);
+        let loads = open_lane(&control, &mut room, 0, &budget)?;
+        let process = Self {
+            id: child.id(),
+            control: Mutex::new((control, room)),
+            handle,
+            lanes: Mutex::default(),
+            free: Arc::new(Semaphore::new(LANES)),
+            next_lane: AtomicU32::new(1),
+            loads: Mutex::new(loads),
+            is_ended: AtomicBool::new(false),
+            budget,
+        };
+        Ok((Arc::new(process), hello))
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Bytes of one request's tensors, or of its answer's, at most.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.budget.limit()
+    }
+
+    /// Takes note of its end.
+    pub(super) fn ended(&self) {
+        self.is_ended.store(true, Ordering::SeqCst);
+        self.free.close();
+        self.lanes.lock().clear();
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_ended.load(Ordering::SeqCst)
+    }
+
+    /// Requests that it has just now.
+    pub(super) fn requests(&self) -> usize {
+        LANES - self.free.available_permits().min(LANES)
+    }
+
+    /// Ends it at once.
+    pub(super) fn kill(&self, why: &str) {
+        if !self.is_ended() {
+            tracing::warn!(why, "a process of models is ended");
+        }
+        self.end();
+    }
+
+    /// Ends it, since nobody needs it.
+    pub(super) fn end(&self) {
+        // Who has ended already can't be told.
+        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+    }
+
+    /// A lane for a request, as soon as there is one.
+    pub(super) async fn lane(self: &Arc<Self>, deadline: Deadline) -> Result<Held, Failure> {
+        let permit = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let free = Arc::clone(&self.free).acquire_owned();
+                let permit = tokio::time::timeout_at(deadline.moment().into(), free).await.map_err(|_| Failure::Late)?;
+                // Closed once the process has ended.
+                permit.map_err(|_| Failure::Gone)?
+            }
+        };
+        let kept = self.lanes.lock().pop();
+        let lane = match kept {
+            Some(lane) => lane,
+            None => {
+                let (control, room) = &mut *self.control.lock();
+                let id = self.next_lane.fetch_add(1, Ordering::Relaxed);
+                open_lane(control, room, id, &self.budget)?
+            }
+        };
+        Ok(Held::new(Arc::clone(self), lane, permit))
+    }
+
+    pub(super) fn give_back(&self, lane: Lane) {
+        if !self.is_ended() {
+            self.lanes.lock().push(lane);
+        }
+    }
+
+    /// Tells it something that needs no answer.
+    pub(super) fn order(&self, order: &Order) {
+        let (control, room) = &mut *self.control.lock();
+        if let Err(error) = control.send(order, room)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            self.kill("it does not listen");
+        }
+    }
+
+    /// Loads a model. Blocks for as long as that takes.
+    pub(super) fn load(&self, what: What, artifact: &File, manifest: &str) -> Result<Facts, NotLoaded> {
+        let mut lane = self.loads.lock();
+        let failed = |failure| match failure {
+            Failure::Gone | Failure::Late | Failure::Full => NotLoaded::Ended("it ended"),
+            Failure::Refused(why) => NotLoaded::Refused(BackendError::Refused(why)),
+            Failure::Rule(rule) => {
+                self.kill(rule);
+                NotLoaded::Ended(rule)
+            }
+        };
+        let ask = Ask::Load { what, manifest_bytes: manifest.len() as u64 };
+        lane.load(&ask, manifest.as_bytes(), artifact).map_err(|error| failed(error.into()))?;
+        let until = Deadline::after(LOAD_AT_MOST);
+        loop {
+            match lane.told(FACTS_AT_MOST).map_err(failed)? {
+                Some(Told::Loaded { facts_bytes }) => {
+                    let facts = lane.memory().take(0, usize::try_from(facts_bytes).unwrap_or(usize::MAX));
+                    let facts = facts.and_then(|facts| serde_json::from_slice::<Facts>(&facts).ok());
+                    return facts.ok_or_else(|| failed(Failure::Rule("what it says of a model is nothing")));
+                }
+                Some(Told::Refused(refusal)) => return Err(NotLoaded::Refused(refusal.into())),
+                Some(_) => return Err(failed(Failure::Rule("it answered a load with something else"))),
+                None if until.left().is_zero() => {
+                    self.kill("a load takes too long");
+                    return Err(NotLoaded::Ended("it took too long, and was ended"));
+                }
+                None if self.is_ended() => return Err(NotLoaded::Ended("it ended")),
+                None => {}
+            }
+        }
+    }
+}
+
+fn open_lane(control: &Socket, room: &mut Packet, id: u32, budget: &Arc<Budget>) -> io::Result<Lane> {
+    let (lane, theirs) = Lane::new(id, budget)?;
+    control.send_files(&Order::Lane { lane: id }, &[theirs.as_fd(), lane.memory().file().as_fd()], room)?;
+    Ok(lane)
+}
+
+/// Reads what it writes, so that it never waits for that, and keeps the end of it.
+fn last_words(stderr: Option<ChildStderr>) -> io::Result<std::thread::JoinHandle<String>> {
+    let read = move || {
+        let mut kept = Vec::new();
+        let mut room = [0; WORDS];
+        let mut stderr = stderr;
+        while let Some(stderr) = &mut stderr {
+            match stderr.read(&mut room) {
+                Ok(0) | Err(_) => break,
+                Ok(bytes) => {
+                    kept.extend_from_slice(&room[..bytes]);
+                    let surplus = kept.len().saturating_sub(WORDS);
+                    kept.drain(..surplus);
+                }
+            }
+        }
+        String::from_utf8_lossy(&kept).into_owned()
+    };
+    std::thread::Builder::new().name("bulkhead-words".to_owned()).spawn(read)
+}
