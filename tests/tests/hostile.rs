@@ -19,8 +19,9 @@ const TIMES: u32 = 2;
 /// Between two requests of the neighbour.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Memory that the host may keep of all of it: pages of sandboxes that wait for their next instance, and the allocator's.
-const KEPT_KB: u64 = 160 << 10;
+/// Memory that the host may keep of all of it: the versions and plugins that are deployed then, pages of sandboxes that wait for
+/// their next instance, and the allocator's.
+const KEPT_KB: u64 = 128 << 10;
 
 fn corpus() -> Vec<WatFile> {
     WatFile::all(&fixtures::workspace().join("tests/cases/hostile"))
