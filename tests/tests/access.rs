@@ -293,7 +293,7 @@ async fn the_command_line_brings_a_credential() {
             command().args(arguments).arg("--url").arg(format!("http://{}", host.address())).args(["--token", token]).output().expect("the binary");
         (output.status.code(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
     };
-    let admin = host.mint(&["--tenant", "acme", "--user", "ann", "--scope", "all", "--across", "audit:read"]);
+    let admin = host.mint(&["--tenant", "acme", "--user", "ann", "--scope", "all", "--across", "audit:read,admin:tenants"]);
     let (status, said) = run(&["whoami"], &admin);
     assert!(status == Some(0) && said.contains("acme") && said.contains("ann"), "{said}");
     let (status, said) = run(&["whoami"], "");

@@ -213,6 +213,10 @@ async fn a_tenant_is_held_to_its_quotas_and_others_are_not() {
         host.bear(&host.token("acme", "all"));
         answer
     };
+    // Not by the tenant itself, though its callers may all that a tenant's may.
+    host.bear(&host.token("acme", "all"));
+    let own = host.send(host.request(Method::PUT, "/v1/tenants/acme").json(&json!({ "trusted": true }))).await;
+    own.error(403, "forbidden").says("xt");
     set(json!({ "quotas": { "speed": 1 } })).await.error(400, "invalid_input").says("speed");
     set(json!({ "quotas": { "versions": 1 } })).await.ok();
     host.plain(&["add_one"]).await;

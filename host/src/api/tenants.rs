@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::access::{Need, Routes};
 use super::document::List;
-use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
+use super::error::{ApiError, ErrorBody, FORBIDDEN, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Caller, Captured};
 use super::{App, to_its_end};
 use crate::auth::Scope;
@@ -100,7 +100,7 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Captured(tenant)
 
 /// Say what a tenant is and may: all of it at once. It holds from the next request on.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}", tag = "identity", params(("tenant" = String, Path)), request_body = PutTenant,
-    responses((status = 200, body = TenantDocument), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = TenantDocument), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn put(
     State(app): State<App>,
     caller: Caller,
@@ -110,6 +110,10 @@ pub(super) async fn put(
     let tenant = seen(&caller, &tenant)?;
     let expected = "expected such as `{\"trusted\": false, \"quotas\": {\"requests_per_second\": 100}}`";
     let Json(said) = body.map_err(|error| ApiError::new(INVALID_INPUT, format!("{expected}: {}", error.body_text())))?;
+    // What a tenant may is not for itself to say, whatever its own callers may.
+    if !caller.who.is_anybody() && !caller.who.across.permit(Scope::AdminTenants) {
+        return Err(ApiError::new(FORBIDDEN, format!("what a tenant is and may is said by who has `{}` in the claim `xt` too", Scope::AdminTenants)));
+    }
     // Whoever shuts its own tenant out could not let it in again.
     if said.disabled && tenant == caller.who.tenant {
         return Err(ApiError::new(INVALID_INPUT, "a tenant can't disable itself: ask in the name of another"));
