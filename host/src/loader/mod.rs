@@ -84,6 +84,12 @@ impl Loader {
         &self.0.artifacts
     }
 
+    /// Whose models run in a process of their tenant's own.
+    #[must_use]
+    pub fn isolation(&self) -> &Isolation {
+        &self.0.isolation
+    }
+
     /// What answers.
     #[must_use]
     pub fn slots(&self) -> &Slots {

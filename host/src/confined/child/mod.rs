@@ -78,13 +78,12 @@ impl Current {
 /// Where it can't lock itself in, or the runtime can't be loaded.
 pub fn run_process(options: &ProcessOptions) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
-    walls::first()?;
+    let mut lacks = walls::first()?;
     let control = Socket::from(io::stdin().as_fd().try_clone_to_owned().map_err(text)?);
     let usage = walls::Usage::open()?;
-    let mut lacks = Vec::new();
     let memory_bytes = options.memory_bytes + (LANES * LANE_STACK) as u64;
     let shut = || {
-        lacks = walls::shut(memory_bytes, &usage)?;
+        lacks.extend(walls::shut(memory_bytes, &usage)?);
         Ok(())
     };
     let engine = Engine::start_shut(&options.library, options.cores, options.max_queued_bytes, shut).map_err(|error| error.to_string())?;

@@ -20,15 +20,16 @@ const FILES: u64 = 2 * LANES as u64 + 64;
 /// How much sooner than others the system ends it when memory runs out; of 1000.
 const SACRIFICE: &str = "500";
 
-/// First of all: whatever happens from here on, it ends with the host, and leaves nothing.
-pub(super) fn first() -> Result<(), String> {
-    close_inherited()?;
+/// First of all: whatever happens from here on, it ends with the host, and leaves nothing. Says what this kernel lacks.
+pub(super) fn first() -> Result<Vec<String>, String> {
+    let lacks = close_inherited().err().into_iter().collect();
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| error.to_string())?;
     // A system that has no such file needs none.
     let _ = fs::write("/proc/self/oom_score_adj", SACRIFICE);
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, FILES)?;
-    limit(Resource::Fsize, 0)
+    limit(Resource::Fsize, 0)?;
+    Ok(lacks)
 }
 
 /// What whoever started the host left open has nothing to do here.
@@ -41,14 +42,17 @@ fn close_inherited() -> Result<(), String> {
     if outcome == 0 { Ok(()) } else { Err(format!("what was inherited can't be closed: {}", std::io::Error::last_os_error())) }
 }
 
-/// The rest, once the runtime has opened what it needs. Says what this kernel lacks.
+/// The rest, once the runtime has opened what it needs. Says what it could not have.
 pub(super) fn shut(memory_bytes: u64, usage: &Usage) -> Result<Vec<String>, String> {
     let held = usage.bytes("VmData:").ok_or("the system does not say what is allocated")?;
     limit(Resource::Data, held.saturating_add(memory_bytes))?;
-    Ok([landlock().err().map(|why| format!("Landlock: {why}")), seccomp::apply().err().map(|why| format!("seccomp: {why}"))]
-        .into_iter()
-        .flatten()
-        .collect())
+    // Landlock is for the thread that asks for it, and for those that it starts.
+    let alone = match usage.number("Threads:") {
+        Some(1) => Ok(()),
+        threads => Err(format!("the runtime has {threads:?} threads already")),
+    };
+    let walls = [("Landlock", landlock()), ("Landlock", alone), ("seccomp", seccomp::apply())];
+    Ok(walls.into_iter().filter_map(|(wall, outcome)| Some(format!("{wall}: {}", outcome.err()?))).collect())
 }
 
 fn limit(resource: Resource, most: u64) -> Result<(), String> {
@@ -63,14 +67,18 @@ impl Usage {
         File::open("/proc/self/status").map(|file| Self(Mutex::new(file))).map_err(|error| format!("the system does not say what is used: {error}"))
     }
 
-    /// Bytes of one of its lines.
-    pub(super) fn bytes(&self, line: &str) -> Option<u64> {
+    /// The number of one of its lines.
+    fn number(&self, line: &str) -> Option<u64> {
         let mut file = self.0.lock();
         let mut status = String::new();
         file.rewind().ok()?;
         file.read_to_string(&mut status).ok()?;
-        let kilobytes: u64 = status.lines().find_map(|found| found.strip_prefix(line))?.trim().trim_end_matches(" kB").parse().ok()?;
-        Some(kilobytes << 10)
+        status.lines().find_map(|found| found.strip_prefix(line))?.split_whitespace().next()?.parse().ok()
+    }
+
+    /// The same, of a line of kilobytes.
+    fn bytes(&self, line: &str) -> Option<u64> {
+        self.number(line).map(|kilobytes| kilobytes << 10)
     }
 
     /// Bytes that it has held at most.
