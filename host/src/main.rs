@@ -80,6 +80,7 @@ struct Confined {
 }
 
 fn main() -> ExitCode {
+    say_nothing_of_models();
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Serve(flags) => serve(flags),
@@ -93,6 +94,14 @@ fn main() -> ExitCode {
         say(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// ONNX Runtime keeps, and may send, records of how it is used, from the moment that it is loaded, unless this variable says
+/// not to; what a host runs is nobody's business. A test looks for the records.
+#[expect(unsafe_code, reason = "variables are read by native code, whenever it likes")]
+fn say_nothing_of_models() {
+    // SAFETY: the program has a single thread yet, so nobody reads or writes a variable meanwhile.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }
 
 fn serve(flags: Serve) -> anyhow::Result<ExitCode> {

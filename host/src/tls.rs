@@ -22,7 +22,12 @@ pub struct Tls {
     cert: PathBuf,
     key: PathBuf,
     current: Arc<Current>,
+    /// As the files were before they were read.
+    seen: Stamp,
 }
+
+/// What a look at the files tells of their content.
+type Stamp = [Option<(std::time::SystemTime, u64)>; 2];
 
 #[derive(Debug)]
 struct Current(ArcSwap<CertifiedKey>);
@@ -39,8 +44,9 @@ impl Tls {
     /// # Errors
     /// Where one can't be read, or they don't belong together.
     pub fn open(cert: &Path, key: &Path) -> anyhow::Result<Self> {
+        let seen = stamp(cert, key);
         let current = Arc::new(Current(ArcSwap::from_pointee(read(cert, key)?)));
-        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), current })
+        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), current, seen })
     }
 
     /// For a listener whose connections speak that protocol, by its name in ALPN.
@@ -58,10 +64,10 @@ impl Tls {
 
     /// Reads the files again whenever they change, for as long as the host runs.
     pub async fn keep_fresh(self) {
-        let mut seen = self.stamp();
+        let mut seen = self.seen;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = self.stamp();
+            let now = stamp(&self.cert, &self.key);
             if now == seen {
                 continue;
             }
@@ -76,14 +82,13 @@ impl Tls {
             }
         }
     }
+}
 
-    /// What a look at the files tells of their content.
-    fn stamp(&self) -> [Option<(std::time::SystemTime, u64)>; 2] {
-        [&self.cert, &self.key].map(|path| {
-            let found = std::fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len()))
-        })
-    }
+fn stamp(cert: &Path, key: &Path) -> Stamp {
+    [cert, key].map(|path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    })
 }
 
 fn read(cert: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {

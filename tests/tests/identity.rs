@@ -163,26 +163,34 @@ async fn a_key_is_shown_once_bounded_by_its_maker_and_ends_at_once() {
 
 #[tokio::test]
 async fn keys_and_failed_attempts_are_bounded_in_rate() {
-    let host = TestHost::setup().env("BULKHEAD_AUTH_MODE", "required").env("BULKHEAD_AUTH_FAILED_PER_MINUTE", "20").start().await;
+    // Bounds that come back slowly, however busy the machine is.
+    let setup = TestHost::setup().env("BULKHEAD_AUTH_MODE", "required").env("BULKHEAD_AUTH_KEYS_PER_MINUTE", "3");
+    let host = setup.env("BULKHEAD_AUTH_FAILED_PER_MINUTE", "2").start().await;
     host.bear(&host.token("acme", "admin:keys,models:read"));
     let wanted = json!({ "name": "ci", "scopes": ["models:read"] });
-    for _ in 0..60 {
-        host.post_json("/v1/keys", &wanted).await.expect(201);
+    let mut answers = Vec::new();
+    while answers.len() < 30 && answers.last().is_none_or(|answer: &Answer| answer.status == 201) {
+        answers.push(host.post_json("/v1/keys", &wanted).await);
     }
-    let answer = host.post_json("/v1/keys", &wanted).await;
-    answer.error(429, "too_many_requests").says("60 keys");
+    let answer = answers.pop().expect("an answer");
+    assert!(answers.len() >= 3);
+    answer.error(429, "too_many_requests").says("3 keys");
     assert!((1..=60).contains(&answer.header("retry-after").parse::<u32>().expect("seconds")));
     // Another tenant's are its own.
     let known = host.token("other", "admin:keys,models:read");
     host.bear(&known);
     host.post_json("/v1/keys", &wanted).await.expect(201);
-    for n in 0..21 {
-        host.bear(&format!("bhk_{:016x}_{}", n, "0".repeat(64)));
-        host.get("/v1/models").await.error(401, "unauthenticated");
+    // New signatures of an address that guesses are checked no more; who is known is let in.
+    let mut answers = Vec::new();
+    while answers.len() < 30 && answers.last().is_none_or(|answer: &Answer| answer.status == 200) {
+        for n in 0..3 {
+            host.bear(&format!("bhk_{n:016x}_{}", "0".repeat(64)));
+            host.get("/v1/models").await.error(401, "unauthenticated");
+        }
+        host.bear(&host.mint(&["--user", &format!("new-{}", answers.len()), "--scope", "models:read"]));
+        answers.push(host.get("/v1/models").await);
     }
-    // Signatures of this address are checked no more; who is known is let in.
-    host.bear(&host.token("third", "models:read"));
-    let answer = host.get("/v1/models").await;
+    let answer = answers.pop().expect("an answer");
     answer.error(429, "too_many_requests").says("too many failed attempts");
     assert!((1..=60).contains(&answer.header("retry-after").parse::<u32>().expect("seconds")));
     host.bear(&known);
@@ -192,11 +200,14 @@ async fn keys_and_failed_attempts_are_bounded_in_rate() {
 #[tokio::test]
 async fn a_flood_of_refusals_is_counted_and_does_not_fill_the_audit() {
     let host = TestHost::guarded().await;
+    let began = std::time::Instant::now();
     for _ in 0..300 {
         host.get("/v1/models").await.error(401, "unauthenticated");
     }
     let rows = async || audit(&host, "result=denied&limit=500").await;
-    assert!((100..=140).contains(&rows().await.len()), "{}", rows().await.len());
+    let (count, seconds) = (rows().await.len(), began.elapsed().as_secs());
+    // So many at once, and two more in a second; and the count of the others.
+    assert!((120..=125 + 2 * usize::try_from(seconds).expect("seconds")).contains(&count), "{count} in {seconds} s");
     eventually("the rest is counted", Duration::from_secs(30), async || {
         rows().await.iter().any(|row| row["detail"].as_str().is_some_and(|detail| detail.contains("more such")))
     })
@@ -299,14 +310,18 @@ async fn the_audit_is_whole_after_kills_and_shows_what_is_done_to_it() {
             assert_eq!(answer.status, 201, "{}", answer.text());
             acknowledged.lock().expect("no panic").push(version);
         };
-        // Killed in the middle: those that were answered count.
+        // Killed in the middle, once some were answered: those count.
         let all = futures_util::future::join_all((0..20).map(upload));
-        let _ = tokio::time::timeout(Duration::from_millis(100 + 100 * round), all).await;
+        let some = eventually("some are acknowledged", Duration::from_secs(60), async || acknowledged.lock().expect("no panic").len() > 3 * round);
+        tokio::select! {
+            _ = all => {}
+            () = some => {}
+        }
         host.kill9();
         host.start_again().await;
     }
     let acknowledged = acknowledged.into_inner().expect("no panic");
-    assert!(!acknowledged.is_empty());
+    assert!(acknowledged.len() > 9);
     host.bear("");
     let exported = host.mint(&["--tenant", "ops", "--scope", "audit:read,admin:tenants", "--across", "audit:read"]);
     let request = host.request(Method::GET, "/v1/audit/export?all_tenants=true").bearer_auth(&exported);

@@ -18,7 +18,7 @@ use super::upload;
 use crate::tenants::{Exceeded, Held};
 
 /// Lives as long as what it measures is in memory.
-pub(super) struct Meter(Arc<Inner>);
+pub(super) struct Meter(Option<Arc<Inner>>);
 
 struct Inner {
     held: Held,
@@ -31,24 +31,23 @@ impl Meter {
     /// # Errors
     /// Where the tenant's requests hold as much as they may.
     pub(super) fn of(app: &App, tenant: &TenantId, headers: &HeaderMap, body: Body) -> Result<(Self, Body), ApiError> {
-        let meter = Self(Arc::new(Inner { held: app.tenants.hold(tenant), over: Mutex::default() }));
-        match upload::length(headers) {
+        let Some(held) = app.tenants.hold(tenant) else { return Ok((Self(None), body)) };
+        let inner = Arc::new(Inner { held, over: Mutex::default() });
+        let body = match upload::length(headers) {
             // More than is taken at all is refused for that, and by who reads it.
-            Some(length) if length > app.http.max_body_bytes => Ok((meter, body)),
+            Some(length) if length > app.http.max_body_bytes => body,
             Some(length) => {
-                meter.0.held.grow(length)?;
-                Ok((meter, body))
+                inner.held.grow(length)?;
+                body
             }
-            None => {
-                let body = Body::new(Metered { body, meter: Arc::clone(&meter.0) });
-                Ok((meter, body))
-            }
-        }
+            None => Body::new(Metered { body, meter: Arc::clone(&inner) }),
+        };
+        Ok((Self(Some(inner)), body))
     }
 
     /// The error of a request whose body was cut off because it took too much: that, and not that it broke off.
     pub(super) fn said(&self, error: ApiError) -> ApiError {
-        self.0.over.lock().take().map_or(error, ApiError::from)
+        self.0.as_ref().and_then(|inner| inner.over.lock().take()).map_or(error, ApiError::from)
     }
 }
 

@@ -96,8 +96,9 @@ where
     let mut response = router.call(request).await?;
     let operation = response.extensions_mut().remove::<Operation>();
     let error = response.extensions_mut().remove::<ApiError>();
-    if operation.is_some() || error.as_ref().is_some_and(ApiError::is_denial) {
-        access::note(&app, (&came, &request_id), operation, (method.as_str(), uri.path()), error.as_ref()).await;
+    if operation.is_some() || error.is_some() && came.who.is_err() || error.as_ref().is_some_and(ApiError::is_denial) {
+        // Boxed, as in all that few requests do.
+        Box::pin(access::note(&app, (&came, &request_id), operation, (method.as_str(), uri.path()), error.as_ref())).await;
     }
     if let Some(error) = error {
         if let Some(unread) = unread {

@@ -1,13 +1,15 @@
 //! Failed attempts, counted by where they come from: whoever tries many credentials is not even listened to for a while.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// Addresses that are kept count of. More are forgotten, the oldest first: each is some hundred bytes.
+use crate::audit::network;
+
+/// Addresses that are kept count of. Beyond so many those that are as good as unused are forgotten: each is some hundred bytes.
 const ADDRESSES: u64 = 100_000;
 
 /// Counts failed attempts.
@@ -41,14 +43,6 @@ impl Attempts {
         if self.limit.len() as u64 > ADDRESSES {
             self.limit.retain_recent();
         }
-    }
-}
-
-/// One IPv6 customer has a network of 2^64 addresses.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 use super::error::AuthError;
@@ -62,7 +63,9 @@ pub struct Keys {
 
 struct Table {
     keys: Vec<Arc<Known>>,
-    /// Counts the tables: what was verified by an older one may be so no longer.
+    /// Of the bytes that they were read from.
+    fingerprint: [u8; 32],
+    /// Counts the sets that differ: what was verified by an older one may be so no longer.
     generation: u64,
     /// When it was made.
     at: Instant,
@@ -102,15 +105,15 @@ impl Keys {
         let client = reqwest::Client::builder().timeout(FETCH).redirect(reqwest::redirect::Policy::none()).build();
         let client = client.map_err(|error| KeyError::Url { url: String::new(), why: error.to_string() })?;
         let now = clock::now();
-        let keys = match read(&source, &client).await {
-            Ok(keys) => keys,
+        let (keys, fingerprint) = match read(&source, &client).await {
+            Ok(read) => read,
             Err(error @ KeyError::Url { .. }) => {
                 tracing::warn!(%error, "no token can be checked until they are there");
-                Vec::new()
+                (Vec::new(), [0; 32])
             }
             Err(error) => return Err(error),
         };
-        let table = Table { keys, generation: 0, at: now, tried: now };
+        let table = Table { keys, fingerprint, generation: 0, at: now, tried: now };
         Ok(Self { source, table: ArcSwap::from_pointee(table), renewal: Mutex::default(), client })
     }
 
@@ -119,11 +122,16 @@ impl Keys {
         self.table.load().generation
     }
 
-    /// Those that a token may be signed with.
+    /// Those that were published once are so old that nobody knows whether they still count.
+    pub(super) fn are_stale(&self) -> bool {
+        matches!(self.source, Source::Url(_)) && self.table.load().at.elapsed() > LIFETIME
+    }
+
+    /// Those that a token may be signed with, and the generation that they are of.
     ///
     /// # Errors
     /// Where there is none, or nobody knows.
-    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<Arc<Known>>, AuthError> {
+    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<(Vec<Arc<Known>>, u64), AuthError> {
         let accepted = match self.source {
             Source::Secret(_) => algorithm == Algorithm::HS256,
             Source::Files(_) | Source::Url(_) => ASYMMETRIC.contains(&algorithm),
@@ -138,7 +146,7 @@ impl Keys {
         if matches!(self.source, Source::Url(_)) && (table.keys.is_empty() || table.at.elapsed() > LIFETIME) {
             return Err(AuthError::KeysUnavailable);
         }
-        if found.is_empty() { Err(AuthError::UnknownKey) } else { Ok(found) }
+        if found.is_empty() { Err(AuthError::UnknownKey) } else { Ok((found, table.generation)) }
     }
 
     /// Makes the table so much older.
@@ -146,7 +154,13 @@ impl Keys {
     pub(super) fn passed(&self, time: Duration) {
         let table = self.table.load_full();
         let back = |moment: Instant| moment.checked_sub(time).expect("the machine runs for longer");
-        self.table.store(Arc::new(Table { keys: table.keys.clone(), generation: table.generation, at: back(table.at), tried: back(table.tried) }));
+        self.table.store(Arc::new(Table {
+            keys: table.keys.clone(),
+            fingerprint: table.fingerprint,
+            generation: table.generation,
+            at: back(table.at),
+            tried: back(table.tried),
+        }));
     }
 
     /// Has an old table made anew, and waits for nothing: what was verified by a key that is gone is then verified again.
@@ -174,14 +188,14 @@ impl Keys {
             return;
         }
         let now = clock::now();
-        let (keys, generation, at) = match read(&self.source, &self.client).await {
-            Ok(keys) => (keys, before.generation + 1, now),
+        let (keys, fingerprint, generation, at) = match read(&self.source, &self.client).await {
+            Ok((keys, fingerprint)) => (keys, fingerprint, before.generation + u64::from(fingerprint != before.fingerprint), now),
             Err(error) => {
                 tracing::warn!(%error, "keys can't be renewed; the last good ones serve on");
-                (before.keys.clone(), before.generation, before.at)
+                (before.keys.clone(), before.fingerprint, before.generation, before.at)
             }
         };
-        self.table.store(Arc::new(Table { keys, generation, at, tried: now }));
+        self.table.store(Arc::new(Table { keys, fingerprint, generation, at, tried: now }));
     }
 }
 
@@ -193,17 +207,21 @@ impl Table {
     }
 }
 
-async fn read(source: &Source, client: &reqwest::Client) -> Result<Vec<Arc<Known>>, KeyError> {
+/// The keys, and what stands for the bytes that they were read from.
+async fn read(source: &Source, client: &reqwest::Client) -> Result<(Vec<Arc<Known>>, [u8; 32]), KeyError> {
     match source {
-        Source::Secret(secret) => Ok(vec![Arc::new(Known { id: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })]),
+        Source::Secret(secret) => {
+            Ok((vec![Arc::new(Known { id: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })], [0; 32]))
+        }
         Source::Files(paths) => {
-            let mut keys = Vec::new();
+            let (mut keys, mut hash) = (Vec::new(), Sha256::new());
             for path in paths {
                 let failed = |why: String| KeyError::File { path: path.clone(), why };
                 let bytes = tokio::fs::read(path).await.map_err(|error| failed(error.to_string()))?;
                 keys.extend(of_file(&bytes).map_err(failed)?);
+                hash.update(&bytes);
             }
-            Ok(keys)
+            Ok((keys, hash.finalize().into()))
         }
         Source::Url(url) => fetch(client, url).await.map_err(|why| KeyError::Url { url: url.clone(), why }),
     }
@@ -253,7 +271,7 @@ fn of_jwk(jwk: &Jwk) -> Option<Known> {
     Some(Known { id: jwk.common.key_id.clone(), algorithm, key: DecodingKey::from_jwk(jwk).ok()? })
 }
 
-async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<Arc<Known>>, String> {
+async fn fetch(client: &reqwest::Client, url: &str) -> Result<(Vec<Arc<Known>>, [u8; 32]), String> {
     let mut response = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
@@ -262,5 +280,5 @@ async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<Arc<Known>>, S
         }
         bytes.extend_from_slice(&chunk);
     }
-    of_set(&bytes)
+    Ok((of_set(&bytes)?, Sha256::digest(&bytes).into()))
 }

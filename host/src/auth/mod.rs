@@ -101,6 +101,30 @@ impl Authenticator {
         self.attempts.barred(source)
     }
 
+    /// Who brings a single credential that is known to be good: a token that was verified, or a key. Where this knows nobody,
+    /// [`Authenticator::authenticate`] says why, or finds out.
+    #[must_use]
+    pub fn recall(&self, presented: Presented<'_>) -> Option<Arc<Caller>> {
+        let ((Some(credential), None) | (None, Some(credential))) = (presented.bearer, presented.api_key) else { return None };
+        if credential.len() > CREDENTIAL_BYTES {
+            return None;
+        }
+        if key::is_key(credential) {
+            return self.key(&credential.parse().ok()?).ok();
+        }
+        Keys::keep_fresh(&self.keys);
+        self.known(&Sha256::digest(credential.as_bytes()).into())?.ok()
+    }
+
+    /// Of a token that was verified: whose it is, or that it has expired meanwhile.
+    fn known(&self, hash: &[u8; 32]) -> Option<Result<Arc<Caller>, AuthError>> {
+        let (verified, generation) = self.verified.get(hash)?;
+        if generation != self.keys.generation() || self.keys.are_stale() {
+            return None;
+        }
+        Some(if now_s() < verified.until_s { Ok(verified.caller) } else { Err(AuthError::Expired) })
+    }
+
     /// Who asks, from which address.
     ///
     /// # Errors
@@ -137,18 +161,16 @@ impl Authenticator {
         }
         Keys::keep_fresh(&self.keys);
         let hash: [u8; 32] = Sha256::digest(credential.as_bytes()).into();
-        let (generation, now_s) = (self.keys.generation(), now_s());
-        if let Some((verified, of)) = self.verified.get(&hash)
-            && of == generation
-        {
-            return if now_s < verified.until_s { Ok(verified.caller) } else { Err(AuthError::Expired) };
+        if let Some(known) = self.known(&hash) {
+            return known;
         }
         // What was good before still is; only what is new must wait until that address is listened to again.
-        if source.is_some_and(|source| self.attempts.barred(source).is_some()) {
+        let was_known = self.verified.contains_key(&hash);
+        if !was_known && source.is_some_and(|source| self.attempts.barred(source).is_some()) {
             return Err(AuthError::TooMany);
         }
-        let verified = token::verify(&self.keys, &self.expected, credential).await?;
-        self.verified.insert(hash, (verified.clone(), self.keys.generation()));
+        let (verified, generation) = token::verify(&self.keys, &self.expected, credential).await?;
+        self.verified.insert(hash, (verified.clone(), generation));
         Ok(verified.caller)
     }
 

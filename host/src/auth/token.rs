@@ -65,23 +65,23 @@ impl Listed {
     }
 }
 
-/// Checks a token.
+/// Checks a token; gives also the generation of the keys that it was checked with.
 ///
 /// # Errors
 /// See [`AuthError`].
-pub(super) async fn verify(keys: &Keys, expected: &Expected, token: &str) -> Result<Verified, AuthError> {
+pub(super) async fn verify(keys: &Keys, expected: &Expected, token: &str) -> Result<(Verified, u64), AuthError> {
     let header = jsonwebtoken::decode_header(token).map_err(|error| match error.kind() {
         // `none` is no algorithm to the library, and so is a name that it does not know.
         ErrorKind::InvalidAlgorithmName | ErrorKind::Json(_) => AuthError::Algorithm,
         _ => AuthError::Malformed,
     })?;
-    let candidates = keys.find(header.kid.as_deref(), header.alg).await?;
+    let (candidates, generation) = keys.find(header.kid.as_deref(), header.alg).await?;
     let mut refused = AuthError::UnknownKey;
     for known in &*candidates {
         match checked(known, header.alg, expected, token) {
             // Another key without a name may be the one.
             Err(AuthError::Signature) => refused = AuthError::Signature,
-            outcome => return outcome,
+            outcome => return outcome.map(|verified| (verified, generation)),
         }
     }
     Err(refused)

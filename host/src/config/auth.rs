@@ -66,8 +66,9 @@ pub(super) fn auth(reader: &mut Reader, folder: &Path) -> Auth {
         (Some(files), None) => Keys::Files(files.iter().map(|file| folder.join(file)).collect()),
         (None, Some(url)) => {
             // Whoever answers in the issuer's place decides who comes in.
-            let is_own = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|own| url.starts_with(own));
-            if !url.starts_with("https://") && !is_own {
+            let parsed = reqwest::Url::parse(&url).ok();
+            let is_own = |url: &reqwest::Url| url.scheme() == "http" && matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+            if !parsed.is_some_and(|url| url.scheme() == "https" || is_own(&url)) {
                 reader.mistake(format!("`auth.jwks_url`: expected an address that begins with `https://`, got `{url}`"));
             }
             Keys::Url(url)

@@ -20,14 +20,18 @@ impl Loader {
         let bounds = self.0.tenants.tenant(tenant);
         let more = Kept { bytes: size, versions: 0 };
         bounds.room(self.store().kept(tenant).await?, more)?;
+        // Of each tenant one waits for the compiler, so that they take turns; and what the others of it may is known after that.
+        let compiling = bounds.compiling().await;
         bounds.may_compile()?;
         let began = clock::now();
         let compiled = self.0.sandboxes.admit(tenant.as_str(), &plugin.to_string(), &digest, bytes.clone()).await;
         bounds.compiled(began.elapsed());
+        drop(compiling);
         let compiled = compiled?;
+        // In this order everywhere: who removes bytes waits for the former, and with it all who come later.
+        let _recording = self.0.blobs.read().await;
         let _storing = bounds.storing().await;
         bounds.room(self.store().kept(tenant).await?, more)?;
-        let _recording = self.0.blobs.read().await;
         let mut upload = self.artifacts().begin(u64::MAX).await?;
         upload.write(&bytes).await?;
         upload.finish().await?;

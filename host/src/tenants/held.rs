@@ -50,16 +50,17 @@ mod tests {
     #[test]
     fn what_is_held_is_given_back() {
         let tenants = Tenants::new(Quotas { queued_mb: Some(2), ..Quotas::default() }, 10);
-        let tenant = "a".parse().unwrap();
-        let (one, other) = (tenants.hold(&tenant), tenants.hold(&tenant));
+        let hold = |name: &str| tenants.hold(&name.parse().unwrap()).unwrap();
+        let (one, other) = (hold("a"), hold("a"));
         one.grow(1 << 20).unwrap();
         other.grow(1 << 20).unwrap();
         assert_eq!(one.grow(1).unwrap_err().quota, "queued_mb");
-        assert!(tenants.hold(&"b".parse().unwrap()).grow(2 << 20).is_ok());
+        assert!(hold("b").grow(2 << 20).is_ok());
         drop(other);
         one.grow(1 << 20).unwrap();
         drop(one);
-        tenants.hold(&tenant).grow(2 << 20).unwrap();
-        assert!(tenants.hold(&tenant).grow(u64::MAX).is_err());
+        hold("a").grow(2 << 20).unwrap();
+        assert!(hold("a").grow(u64::MAX).is_err());
+        assert!(Tenants::new(Quotas::default(), 1).hold(&"a".parse().unwrap()).is_none());
     }
 }

@@ -67,10 +67,11 @@ impl Tenants {
         self.places.enter(self.tenant(id), || self.weights())
     }
 
-    /// Counts what a request holds.
+    /// Counts what a request holds; none where the tenant has no bound on that.
     #[must_use]
-    pub fn hold(&self, id: &TenantId) -> Held {
-        Held::new(self.tenant(id))
+    pub fn hold(&self, id: &TenantId) -> Option<Held> {
+        let tenant = self.tenant(id);
+        tenant.quotas().queued_mb.is_some().then(|| Held::new(tenant))
     }
 
     /// The sum of the weights of those that have a place.

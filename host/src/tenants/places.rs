@@ -64,6 +64,8 @@ impl Places {
         }
         if taken > self.total - self.total / KEPT {
             let share = self.total as u64 * u64::from(place.tenant.weight()) / weights().max(1);
+            // However light, it has one.
+            let share = share.max(1);
             if mine as u64 > share {
                 return Err(Full::Host { share: true });
             }

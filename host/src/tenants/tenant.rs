@@ -71,6 +71,8 @@ pub struct Tenant {
     compiled: Mutex<CompileTime>,
     /// Held by who adds to what the tenant keeps: two at once could both find the last of the room.
     storing: tokio::sync::Mutex<()>,
+    /// Held by who has something compiled.
+    compiling: tokio::sync::Mutex<()>,
 }
 
 impl Tenant {
@@ -81,6 +83,7 @@ impl Tenant {
             held: AtomicU64::new(0),
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
+            compiling: tokio::sync::Mutex::default(),
         }
     }
 
@@ -122,6 +125,11 @@ impl Tenant {
     /// Waits until nobody else adds to what the tenant keeps.
     pub async fn storing(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.storing.lock().await
+    }
+
+    /// Waits until nothing else of the tenant is compiled.
+    pub async fn compiling(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.compiling.lock().await
     }
 
     /// Whether there is room for so much more, beside what is kept.

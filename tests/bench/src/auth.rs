@@ -14,7 +14,9 @@ use crate::{Options, Row, deploy, progress};
 const LOADS: [(usize, usize); 3] = [(1, 4_000), (8, 8_000), (64, 8_000)];
 
 /// Bounds that are never met, and looked at with each request.
-const QUOTAS: [(&str, &str); 4] = [
+const QUOTAS: [(&str, &str); 5] = [
+    // Where models run is another row.
+    ("BULKHEAD_ENGINE_ISOLATION", "off"),
     ("BULKHEAD_AUTH_MODE", "required"),
     ("BULKHEAD_QUOTAS_REQUESTS_PER_SECOND", "100000000"),
     ("BULKHEAD_QUOTAS_CONCURRENT_REQUESTS", "1000000"),

@@ -58,7 +58,7 @@ where
             response.extensions_mut().insert(operation);
             return Either::Right(Either::Left(ready(Ok(response))));
         }
-        let crosses = context.is_some_and(|context| context.visitor.crosses());
+        let crosses = context.is_some_and(|context| context.visitor.crosses(operation.need));
         let answer = self.inner.call(request);
         if !crosses && !operation.changes() {
             return Either::Left(answer);

@@ -53,12 +53,16 @@ pub(super) struct Visitor {
 }
 
 impl Access {
-    /// Finds out who comes.
+    /// Finds out who comes. Mostly that is known already; the rest is boxed, since every request would else carry around what
+    /// the first one of a token needs.
     pub(super) async fn visitor(&self, headers: &HeaderMap, source: Option<IpAddr>) -> Visitor {
         let who = match &self.authenticator {
             None => Ok(Caller::anybody()),
             Some(authenticator) => match presented(headers) {
-                Ok(presented) => authenticator.authenticate(presented, source).await,
+                Ok(presented) => match authenticator.recall(presented) {
+                    Some(caller) => Ok(caller),
+                    None => Box::pin(authenticator.authenticate(presented, source)).await,
+                },
                 Err(error) => Err(error),
             },
         };
@@ -88,7 +92,8 @@ impl Access {
             action: action.to_owned(),
             target_kind: "path".to_owned(),
             target: target.chars().take(TARGET_CHARS).collect(),
-            target_tenant: visitor.tenant().cloned(),
+            // Whose things they are is not for somebody unknown to say.
+            target_tenant: visitor.who.is_ok().then(|| visitor.tenant().cloned()).flatten(),
             outcome,
             reason,
             detail: None,
@@ -151,9 +156,9 @@ impl Visitor {
         ApiError::new(INVALID_INPUT, format!("`{TENANT}`: {why}"))
     }
 
-    /// It asks about another tenant's things.
-    pub(super) fn crosses(&self) -> bool {
-        matches!((&self.on, &self.who), (Some(Ok(on)), Ok(caller)) if *on != caller.tenant)
+    /// It is let into another tenant for that: not where anybody is let in.
+    pub(super) fn crosses(&self, need: Need) -> bool {
+        !matches!(need, Need::Nothing | Need::Docs) && matches!((&self.on, &self.who), (Some(Ok(on)), Ok(caller)) if *on != caller.tenant)
     }
 
     /// Why it was refused, in one word; the caller is told less.
@@ -207,7 +212,7 @@ pub(super) async fn note(
             }
             app.access.refused(visitor, request_id, (&action, path), error).await;
         }
-        None if visitor.crosses() => app.access.crossed(visitor, request_id, (&action, path)).await,
+        None if operation.is_some_and(|operation| visitor.crosses(operation.need)) => app.access.crossed(visitor, request_id, (&action, path)).await,
         None => {}
     }
 }

@@ -45,7 +45,9 @@ macro_rules! methods {
                 H: Handler<T, App>,
                 T: 'static,
             {
-                self.with(Operation { method: stringify!($method), path, need }, routing::$method(handler))
+                let operation = Operation { method: stringify!($method), path, need };
+                // Around the handler and not the route: that would be one more boxed service to clone for each request.
+                self.with(operation, routing::$method(handler.layer(Guard(operation))))
             }
         )+
     };
@@ -58,7 +60,7 @@ impl Routes {
 
     fn with(mut self, operation: Operation, handler: MethodRouter<App>) -> Self {
         self.operations.push(operation);
-        self.router = self.router.route(operation.path, handler.route_layer(Guard(operation)));
+        self.router = self.router.route(operation.path, handler);
         self
     }
 

@@ -47,7 +47,7 @@ pub(super) async fn identify(State(app): State<App>, mut request: Request, next:
     let found = need(request.uri().path());
     let operation = found.map(|(path, need)| Operation { method: "grpc", path, need });
     let checked = visitor.check(found.map_or(Need::Credential, |(_, need)| need));
-    let crosses = visitor.crosses();
+    let crosses = found.is_some_and(|(_, need)| visitor.crosses(need));
     if checked.is_err() || crosses {
         let path = request.uri().path();
         access::note(&app, (&visitor, &request_id), operation, ("grpc", path), checked.as_ref().err()).await;

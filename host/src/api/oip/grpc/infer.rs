@@ -17,7 +17,7 @@ use super::message::{InferParameter, ModelInferRequest, ModelInferResponse, Mode
 use super::status::status;
 use super::tensors;
 use crate::api::App;
-use crate::api::access::Need;
+use crate::api::access::{self, Need, Operation};
 use crate::api::call::{self, Called, Target};
 use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::api::extract::{Caller, Context};
@@ -62,7 +62,13 @@ impl Call {
 
     /// Whether the credential is still good: one that was revoked, or has expired, ends no stream, and gets no more answers.
     async fn check_again(&self, app: &App) -> Result<(), ApiError> {
-        app.access.visitor(&self.headers, self.context.visitor.source).await.check(Need::PREDICT)
+        let visitor = app.access.visitor(&self.headers, self.context.visitor.source).await;
+        let checked = visitor.check(Need::PREDICT);
+        if let Err(error) = &checked {
+            let stream = Operation { method: "grpc", path: "/inference.GRPCInferenceService/ModelStreamInfer", need: Need::PREDICT };
+            Box::pin(access::note(app, (&visitor, &self.context.request_id), Some(stream), ("grpc", stream.path), Some(error))).await;
+        }
+        checked
     }
 }
 
@@ -90,7 +96,7 @@ fn timeout(text: &str) -> Option<Duration> {
 pub(super) async fn infer(app: &App, call: &Call, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
     // Its bytes are here by now; until then they were bound by the places for messages.
     let held = app.tenants.hold(&call.caller.tenant);
-    held.grow(request.encoded_len() as u64)?;
+    held.iter().try_for_each(|held| held.grow(request.encoded_len() as u64))?;
     let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } = request;
     if !tensors::is_nothing(parameters.get("sequence_id")) {
         return Err(ApiError::new(INVALID_INPUT, "sequences of requests are not there in this version: each request stands by itself"));
