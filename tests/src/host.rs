@@ -105,7 +105,10 @@ impl TestHost {
 
     /// A request, to be built further.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        self.bearing(self.http.request(method, format!("http://{}{path}", self.address)))
+    }
+
+    fn bearing(&self, request: RequestBuilder) -> RequestBuilder {
         match &*self.credential.lock().expect("the credential") {
             Some(credential) => request.bearer_auth(credential),
             None => request,
@@ -145,9 +148,7 @@ impl TestHost {
 
     /// `GET` of the admin listener.
     pub async fn admin_get(&self, path: &str) -> Answer {
-        let request = self.http.get(format!("http://{}{path}", self.admin_address));
-        let credential = self.credential.lock().expect("the credential").clone();
-        self.send(credential.iter().fold(request, |request, credential| request.bearer_auth(credential))).await
+        self.send(self.bearing(self.http.get(format!("http://{}{path}", self.admin_address)))).await
     }
 
     /// `DELETE`.

@@ -40,7 +40,7 @@ impl Filter {
     fn parse(self, caller: &Caller) -> Result<(AuditFilter, Page), ApiError> {
         let outcome = self.result.map(|text| text.parse::<Outcome>()).transpose();
         let outcome = outcome.map_err(|error| ApiError::new(INVALID_INPUT, format!("`result`: {error}")))?;
-        if self.all_tenants && !sees_all(caller) {
+        if self.all_tenants && !caller.who.may_everywhere(Scope::AuditRead) {
             let message = format!("`all_tenants` needs the scope `{}`, and `{}` among the claim `xt`", Scope::AdminTenants, Scope::AuditRead);
             return Err(ApiError::new(error::FORBIDDEN, message));
         }
@@ -56,11 +56,6 @@ impl Filter {
         };
         Ok((filter, Page { limit: self.limit.unwrap_or(100), after: self.after }))
     }
-}
-
-/// Where authentication is off there is one tenant, and what nobody did belongs to it.
-fn sees_all(caller: &Caller) -> bool {
-    caller.who.is_anybody() || caller.who.scopes.permit(Scope::AdminTenants) && caller.who.across.permit(Scope::AuditRead)
 }
 
 /// List what was done and refused, the latest first: by the caller's tenant, or to it.

@@ -65,8 +65,7 @@ async fn ready(State(app): State<App>, caller: Option<Caller>) -> Response {
 
 /// Of the caller's tenant; of all and of the host for who may read in other tenants, and where authentication is off.
 async fn metrics(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
-    let all = caller.who.is_anybody() || caller.who.scopes.permit(Scope::AdminTenants) && caller.who.across.permit(Scope::ModelsRead);
-    let tenant = (!all).then_some(&caller.tenant);
+    let tenant = (!caller.who.may_everywhere(Scope::ModelsRead)).then_some(&caller.tenant);
     let text = app.metrics.text(tenant.map(|tenant| tenant.as_str()));
     let mut text = text.map_err(|error| ApiError::internal(error.to_string()))?;
     if app.nv_names {

@@ -111,7 +111,7 @@ pub(super) async fn put(
     let expected = "expected such as `{\"trusted\": false, \"quotas\": {\"requests_per_second\": 100}}`";
     let Json(said) = body.map_err(|error| ApiError::new(INVALID_INPUT, format!("{expected}: {}", error.body_text())))?;
     // What a tenant may is not for itself to say, whatever its own callers may.
-    if !caller.who.is_anybody() && !caller.who.across.permit(Scope::AdminTenants) {
+    if !caller.who.may_everywhere(Scope::AdminTenants) {
         return Err(ApiError::new(FORBIDDEN, format!("what a tenant is and may is said by who has `{}` in the claim `xt` too", Scope::AdminTenants)));
     }
     // Whoever shuts its own tenant out could not let it in again.

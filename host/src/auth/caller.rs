@@ -43,10 +43,21 @@ impl Caller {
         self.actor == ActorKind::Anybody
     }
 
+    /// Whether it may do that in every tenant: by the admin scope and the capability both, and where authentication is off, since
+    /// there is one tenant then.
+    #[must_use]
+    pub fn may_everywhere(&self, scope: Scope) -> bool {
+        self.is_anybody() || self.may_across(scope)
+    }
+
+    fn may_across(&self, scope: Scope) -> bool {
+        self.scopes.permit(Scope::AdminTenants) && self.across.permit(scope)
+    }
+
     /// Whether it may do that in a tenant: in its own by its scopes; in another by the admin scope and the capability both.
     #[must_use]
     pub fn may(&self, scope: Scope, tenant: &TenantId) -> bool {
         let own = *tenant == self.tenant;
-        self.scopes.permit(scope) && (own || self.scopes.permit(Scope::AdminTenants) && self.across.permit(scope))
+        self.scopes.permit(scope) && (own || self.may_across(scope))
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
+use bulkhead_registry::Digest;
 use subtle::ConstantTimeEq as _;
 
 use super::error::AuthError;
@@ -26,7 +26,7 @@ pub struct ApiKey {
 
 /// What is kept of a key's secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash([u8; 32]);
+pub struct KeyHash(Digest);
 
 impl ApiKey {
     /// A new one, of the system's random numbers.
@@ -45,7 +45,7 @@ impl ApiKey {
     /// What is to be kept of it.
     #[must_use]
     pub fn hash(&self) -> KeyHash {
-        KeyHash(Sha256::digest(self.secret.as_bytes()).into())
+        KeyHash(Digest::of(self.secret.as_bytes()))
     }
 
     /// The whole of it, for its owner.
@@ -85,26 +85,19 @@ impl KeyHash {
     /// As it is kept.
     #[must_use]
     pub fn to_hex(self) -> String {
-        hex(&self.0)
+        self.0.hex()
     }
 
     /// Of what is kept.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-        }
-        Some(Self(bytes))
+        Digest::from_hex(text).map(Self)
     }
 
     /// Compares in a time that tells nothing of where they differ.
     #[must_use]
     pub fn fits(self, other: Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 }
 

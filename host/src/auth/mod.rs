@@ -64,6 +64,14 @@ pub struct Presented<'a> {
     pub api_key: Option<&'a str>,
 }
 
+/// What is known of a credential that may be good.
+enum Look {
+    /// Whose it is.
+    Known(Arc<Caller>),
+    /// A token by its hash, whose signature is to be checked.
+    New([u8; 32]),
+}
+
 /// Checks credentials.
 pub struct Authenticator {
     keys: Arc<Keys>,
@@ -106,14 +114,23 @@ impl Authenticator {
     #[must_use]
     pub fn recall(&self, presented: Presented<'_>) -> Option<Arc<Caller>> {
         let ((Some(credential), None) | (None, Some(credential))) = (presented.bearer, presented.api_key) else { return None };
+        match self.look(credential) {
+            Ok(Look::Known(caller)) => Some(caller),
+            Ok(Look::New(_)) | Err(_) => None,
+        }
+    }
+
+    /// All that can be said of a credential without checking a signature.
+    fn look(&self, credential: &str) -> Result<Look, AuthError> {
         if credential.len() > CREDENTIAL_BYTES {
-            return None;
+            return Err(AuthError::Oversized);
         }
         if key::is_key(credential) {
-            return self.key(&credential.parse().ok()?).ok();
+            return self.key(&credential.parse()?).map(Look::Known);
         }
         Keys::keep_fresh(&self.keys);
-        self.known(&Sha256::digest(credential.as_bytes()).into())?.ok()
+        let hash = Sha256::digest(credential.as_bytes()).into();
+        self.known(&hash).map_or(Ok(Look::New(hash)), |known| known.map(Look::Known))
     }
 
     /// Of a token that was verified: whose it is, or that it has expired meanwhile.
@@ -153,17 +170,10 @@ impl Authenticator {
     }
 
     async fn one(&self, credential: &str, source: Option<IpAddr>) -> Result<Arc<Caller>, AuthError> {
-        if credential.len() > CREDENTIAL_BYTES {
-            return Err(AuthError::Oversized);
-        }
-        if key::is_key(credential) {
-            return self.key(&credential.parse()?);
-        }
-        Keys::keep_fresh(&self.keys);
-        let hash: [u8; 32] = Sha256::digest(credential.as_bytes()).into();
-        if let Some(known) = self.known(&hash) {
-            return known;
-        }
+        let hash = match self.look(credential)? {
+            Look::Known(caller) => return Ok(caller),
+            Look::New(hash) => hash,
+        };
         // What was good before still is; only what is new must wait until that address is listened to again.
         let was_known = self.verified.contains_key(&hash);
         if !was_known && source.is_some_and(|source| self.attempts.barred(source).is_some()) {

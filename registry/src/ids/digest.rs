@@ -33,7 +33,7 @@ impl Digest {
     }
 
     /// Reads what [`Digest::hex`] wrote: lower case only, so that one digest has one text.
-    pub(crate) fn from_hex(hex: &str) -> Option<Self> {
+    pub fn from_hex(hex: &str) -> Option<Self> {
         let nibble = |byte: u8| match byte {
             b'0'..=b'9' => Some(byte - b'0'),
             b'a'..=b'f' => Some(byte - b'a' + 10),
