@@ -47,6 +47,8 @@ pub struct TenantRecord {
     pub trusted: bool,
     /// Nobody of it is let in.
     pub disabled: bool,
+    /// Only what is signed by one of its trust roots is taken in and run.
+    pub require_signatures: bool,
     /// What it may take.
     pub quotas: Quotas,
     /// Milliseconds since the Unix epoch.

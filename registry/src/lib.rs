@@ -8,6 +8,7 @@ mod ids;
 mod manifest;
 mod model;
 mod store;
+mod trust;
 
 pub use artifacts::{ArtifactError, Artifacts, Stored, Upload};
 pub use audit::{ActorKind, AuditEntry, AuditFilter, AuditRecord, ChainCheck, ChainError, Origin, Outcome};
@@ -21,3 +22,4 @@ pub use manifest::{
 pub use model::{Action, ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotion, Stage, VersionRecord};
 pub use store::sqlite::SqliteStore;
 pub use store::{Deleted, Promoted, Put, PutStage, RolledBack, Store, StoreError};
+pub use trust::{Revocation, SignatureRecord, TrustRoot};

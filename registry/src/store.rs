@@ -14,6 +14,7 @@ use crate::audit::{AuditEntry, AuditFilter, AuditRecord, Origin};
 use crate::identity::{Kept, KeyRecord, Revoked, TenantRecord};
 use crate::ids::{Digest, IdError, ModelName, ModelRef, PluginName, PluginRef, TenantId, Version};
 use crate::model::{ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotion, VersionRecord};
+use crate::trust::{Revocation, SignatureRecord, TrustRoot};
 
 /// Why a verb did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +122,9 @@ pub enum RolledBack {
 /// [`StoreError::Database`]; the paged ones with [`StoreError::Cursor`] too.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Adds a plugin. The same digest under the same name and version is [`Put::Same`].
-    async fn put_plugin(&self, record: PluginRecord, by: &Origin) -> Result<Put<PluginRecord>, StoreError>;
+    /// Adds a plugin with its signatures. The same digest under the same name and version is [`Put::Same`]; signatures by keys
+    /// that had not signed it are added to it then.
+    async fn put_plugin(&self, record: PluginRecord, signatures: &[SignatureRecord], by: &Origin) -> Result<Put<PluginRecord>, StoreError>;
 
     /// One plugin.
     async fn plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Option<PluginRecord>, StoreError>;
@@ -137,11 +139,18 @@ pub trait Store: Send + Sync {
     async fn delete_plugin(&self, tenant: &TenantId, plugin: &PluginRef, by: &Origin) -> Result<Deleted, StoreError>;
 
     /// Adds a version; in production at once where `stage` says so, with a line of history. The same digest and an
-    /// equal manifest under the same name and version are [`Put::Same`], whatever `stage` says.
+    /// equal manifest under the same name and version are [`Put::Same`], whatever `stage` says; signatures by keys that had
+    /// not signed it are added to it then.
     ///
     /// # Errors
     /// [`StoreError::MissingPlugin`] and [`StoreError::MissingGraph`] name the first that is not there.
-    async fn put_version(&self, record: VersionRecord, stage: PutStage, by: &Origin) -> Result<Put<VersionRecord>, StoreError>;
+    async fn put_version(
+        &self,
+        record: VersionRecord,
+        stage: PutStage,
+        signatures: &[SignatureRecord],
+        by: &Origin,
+    ) -> Result<Put<VersionRecord>, StoreError>;
 
     /// One version.
     async fn version(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<VersionRecord>, StoreError>;
@@ -173,6 +182,9 @@ pub trait Store: Send + Sync {
     /// stack: after 1, 2, 3 the first rollback gives 2 and the second gives 1.
     async fn rollback(&self, tenant: &TenantId, model: &ModelName, by: &Origin) -> Result<RolledBack, StoreError>;
 
+    /// The version that a rollback would return to.
+    async fn before_production(&self, tenant: &TenantId, model: &ModelName) -> Result<Option<Version>, StoreError>;
+
     /// Every promotion and rollback of one model, newest first; none where there is no such model. The key is
     /// [`Promotion::seq`].
     async fn history(&self, tenant: &TenantId, model: &ModelName, page: &Page) -> Result<Paged<Promotion>, StoreError>;
@@ -197,6 +209,36 @@ pub trait Store: Send + Sync {
 
     /// The tenants about which something was said, by name.
     async fn all_tenants(&self) -> Result<Vec<TenantRecord>, StoreError>;
+
+    /// Adds a key whose signatures count. One that is there is [`Put::Same`], and [`Put::Conflict`] where it was revoked.
+    async fn put_root(&self, record: TrustRoot, by: &Origin) -> Result<Put<TrustRoot>, StoreError>;
+
+    /// The trust roots of a tenant by their ids, revoked ones too. The key of the list is the id.
+    async fn roots(&self, tenant: &TenantId, page: &Page) -> Result<Paged<TrustRoot>, StoreError>;
+
+    /// All trust roots of all tenants: what to know on start.
+    async fn all_roots(&self) -> Result<Vec<TrustRoot>, StoreError>;
+
+    /// Revokes a trust root as of `at`, in milliseconds since the Unix epoch. One that is revoked stays so since then.
+    async fn revoke_root(&self, tenant: &TenantId, key_id: &str, at: i64, by: &Origin) -> Result<Option<TrustRoot>, StoreError>;
+
+    /// The signatures on a plugin, by key.
+    async fn plugin_signatures(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Vec<SignatureRecord>, StoreError>;
+
+    /// The signatures on a version, by key.
+    async fn version_signatures(&self, tenant: &TenantId, model: &ModelRef) -> Result<Vec<SignatureRecord>, StoreError>;
+
+    /// Revokes a digest, of a tenant or of all. One that is revoked so already is [`Put::Same`].
+    async fn put_revocation(&self, record: Revocation, by: &Origin) -> Result<Put<Revocation>, StoreError>;
+
+    /// What was revoked of a tenant's and of all tenants', the latest first. The key is [`Revocation::seq`].
+    async fn revocations(&self, tenant: &TenantId, page: &Page) -> Result<Paged<Revocation>, StoreError>;
+
+    /// All that was revoked, of all tenants: what to know on start.
+    async fn all_revocations(&self) -> Result<Vec<Revocation>, StoreError>;
+
+    /// Takes a revocation back, which was of this tenant, or with none of all.
+    async fn lift_revocation(&self, tenant: Option<&TenantId>, digest: &Digest, by: &Origin) -> Result<Option<Revocation>, StoreError>;
 
     /// The tenants that anything is known of, by name.
     async fn known_tenants(&self) -> Result<Vec<TenantId>, StoreError>;

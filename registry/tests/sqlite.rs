@@ -38,7 +38,7 @@ async fn a_reopened_file_holds_the_same() {
     let tenant = TenantId::default_tenant();
     let store = SqliteStore::open(&path).await.unwrap();
     for n in 1..=3 {
-        store.put_version(record(&format!("m@{n}.0.0"), Digest::of(b"m")), PutStage::Auto, &Origin::host()).await.unwrap();
+        store.put_version(record(&format!("m@{n}.0.0"), Digest::of(b"m")), PutStage::Auto, &[], &Origin::host()).await.unwrap();
         store.promote(&tenant, &format!("m@{n}.0.0").parse().unwrap(), &Origin::host()).await.unwrap();
     }
     let before = everything(&store).await;
@@ -59,13 +59,13 @@ async fn a_second_process_sees_what_was_acknowledged_and_waits_its_turn() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("registry.db");
     let first = SqliteStore::open(&path).await.unwrap();
-    first.put_version(record("m@1.0.0", Digest::of(b"m")), PutStage::Auto, &Origin::host()).await.unwrap();
+    first.put_version(record("m@1.0.0", Digest::of(b"m")), PutStage::Auto, &[], &Origin::host()).await.unwrap();
     let second = SqliteStore::open(&path).await.unwrap();
     assert_eq!(everything(&second).await, everything(&first).await);
 
     let put = |store: SqliteStore, from: u32| async move {
         for n in from..from + 10 {
-            store.put_version(record(&format!("m@1.{n}.0"), Digest::of(b"m")), PutStage::Auto, &Origin::host()).await.unwrap();
+            store.put_version(record(&format!("m@1.{n}.0"), Digest::of(b"m")), PutStage::Auto, &[], &Origin::host()).await.unwrap();
         }
     };
     tokio::join!(put(first.clone(), 100), put(second.clone(), 200));
@@ -95,7 +95,7 @@ async fn garbage_is_what_no_row_refers_to() {
         upload.write(bytes).await.unwrap();
         digests.push(upload.finish().await.unwrap().digest);
     }
-    store.put_version(record("m@1.0.0", digests[0]), PutStage::Auto, &Origin::host()).await.unwrap();
+    store.put_version(record("m@1.0.0", digests[0]), PutStage::Auto, &[], &Origin::host()).await.unwrap();
     let plugin = PluginRecord {
         tenant: TenantId::default_tenant(),
         plugin: "p@1.0.0".parse().unwrap(),
@@ -106,8 +106,8 @@ async fn garbage_is_what_no_row_refers_to() {
         description: json!(null),
         created_at: 1,
     };
-    store.put_plugin(plugin, &Origin::host()).await.unwrap();
-    store.put_version(record("m@2.0.0", digests[3]), PutStage::Auto, &Origin::host()).await.unwrap();
+    store.put_plugin(plugin, &[], &Origin::host()).await.unwrap();
+    store.put_version(record("m@2.0.0", digests[3]), PutStage::Auto, &[], &Origin::host()).await.unwrap();
     store.delete_version(&TenantId::default_tenant(), &"m@2.0.0".parse().unwrap(), &Origin::host()).await.unwrap();
 
     assert_eq!(garbage(&store, &artifacts).await.unwrap(), 2);

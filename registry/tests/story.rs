@@ -10,5 +10,6 @@ mod story {
     mod identity;
     mod lists;
     mod production;
+    mod trust;
     mod uploads;
 }

@@ -9,6 +9,7 @@ mod identity;
 mod plugins;
 mod promotions;
 mod rows;
+mod trust;
 mod versions;
 
 use std::path::Path;
@@ -21,8 +22,9 @@ use sqlx::{ConnectOptions as _, Connection as _, Transaction};
 use super::{Deleted, Promoted, Put, PutStage, RolledBack, Store, StoreError};
 use crate::audit::{AuditEntry, AuditFilter, AuditRecord, Origin};
 use crate::identity::{Kept, KeyRecord, Revoked, TenantRecord};
-use crate::ids::{Digest, ModelName, ModelRef, PluginName, PluginRef, TenantId};
+use crate::ids::{Digest, ModelName, ModelRef, PluginName, PluginRef, TenantId, Version};
 use crate::model::{ModelFilter, ModelRecord, Page, Paged, PluginRecord, Promotion, VersionRecord};
+use crate::trust::{Revocation, SignatureRecord, TrustRoot};
 
 /// How long to wait for another process's lock, and for a connection. Arbitrary: longer than any transaction of ours,
 /// shorter than a client's patience.
@@ -111,8 +113,8 @@ impl From<sqlx::Error> for StoreError {
 /// Every verb is in the file of what it is about.
 #[async_trait]
 impl Store for SqliteStore {
-    async fn put_plugin(&self, record: PluginRecord, by: &Origin) -> Result<Put<PluginRecord>, StoreError> {
-        plugins::put(self, record, by).await
+    async fn put_plugin(&self, record: PluginRecord, signatures: &[SignatureRecord], by: &Origin) -> Result<Put<PluginRecord>, StoreError> {
+        plugins::put(self, record, signatures, by).await
     }
 
     async fn plugin(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Option<PluginRecord>, StoreError> {
@@ -131,8 +133,14 @@ impl Store for SqliteStore {
         plugins::delete(self, tenant, plugin, by).await
     }
 
-    async fn put_version(&self, record: VersionRecord, stage: PutStage, by: &Origin) -> Result<Put<VersionRecord>, StoreError> {
-        versions::put(self, record, stage, by).await
+    async fn put_version(
+        &self,
+        record: VersionRecord,
+        stage: PutStage,
+        signatures: &[SignatureRecord],
+        by: &Origin,
+    ) -> Result<Put<VersionRecord>, StoreError> {
+        versions::put(self, record, stage, signatures, by).await
     }
 
     async fn version(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<VersionRecord>, StoreError> {
@@ -171,6 +179,10 @@ impl Store for SqliteStore {
         promotions::rollback(self, tenant, model, by).await
     }
 
+    async fn before_production(&self, tenant: &TenantId, model: &ModelName) -> Result<Option<Version>, StoreError> {
+        promotions::before(self, tenant, model).await
+    }
+
     async fn history(&self, tenant: &TenantId, model: &ModelName, page: &Page) -> Result<Paged<Promotion>, StoreError> {
         promotions::history(self, tenant, model, page).await
     }
@@ -205,6 +217,46 @@ impl Store for SqliteStore {
 
     async fn all_tenants(&self) -> Result<Vec<TenantRecord>, StoreError> {
         identity::all_tenants(self).await
+    }
+
+    async fn put_root(&self, record: TrustRoot, by: &Origin) -> Result<Put<TrustRoot>, StoreError> {
+        trust::put_root(self, record, by).await
+    }
+
+    async fn roots(&self, tenant: &TenantId, page: &Page) -> Result<Paged<TrustRoot>, StoreError> {
+        trust::roots(self, tenant, page).await
+    }
+
+    async fn all_roots(&self) -> Result<Vec<TrustRoot>, StoreError> {
+        trust::all_roots(self).await
+    }
+
+    async fn revoke_root(&self, tenant: &TenantId, key_id: &str, at: i64, by: &Origin) -> Result<Option<TrustRoot>, StoreError> {
+        trust::revoke_root(self, tenant, key_id, at, by).await
+    }
+
+    async fn plugin_signatures(&self, tenant: &TenantId, plugin: &PluginRef) -> Result<Vec<SignatureRecord>, StoreError> {
+        trust::of_plugin(self, tenant, plugin).await
+    }
+
+    async fn version_signatures(&self, tenant: &TenantId, model: &ModelRef) -> Result<Vec<SignatureRecord>, StoreError> {
+        trust::of_version(self, tenant, model).await
+    }
+
+    async fn put_revocation(&self, record: Revocation, by: &Origin) -> Result<Put<Revocation>, StoreError> {
+        trust::put_revocation(self, record, by).await
+    }
+
+    async fn revocations(&self, tenant: &TenantId, page: &Page) -> Result<Paged<Revocation>, StoreError> {
+        trust::revocations(self, tenant, page).await
+    }
+
+    async fn all_revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        trust::all_revocations(self).await
+    }
+
+    async fn lift_revocation(&self, tenant: Option<&TenantId>, digest: &Digest, by: &Origin) -> Result<Option<Revocation>, StoreError> {
+        trust::lift_revocation(self, tenant, digest, by).await
     }
 
     async fn known_tenants(&self) -> Result<Vec<TenantId>, StoreError> {

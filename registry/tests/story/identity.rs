@@ -42,14 +42,14 @@ async fn keys(store: &dyn Store) {
 
 async fn tenants(store: &dyn Store) {
     let quotas = Quotas { requests_per_second: Some(5), ..Quotas::default() };
-    let record = TenantRecord { tenant: acme(), trusted: true, disabled: false, quotas, created_at: 1, updated_at: 1 };
+    let record = TenantRecord { tenant: acme(), trusted: true, disabled: false, require_signatures: false, quotas, created_at: 1, updated_at: 1 };
     assert_eq!(store.put_tenant(record.clone(), &ann()).await.unwrap(), record);
     let changed = TenantRecord { disabled: true, created_at: 9, updated_at: 9, ..record.clone() };
     let expected = TenantRecord { created_at: 1, ..changed.clone() };
     assert_eq!(store.put_tenant(changed, &ann()).await.unwrap(), expected);
     assert_eq!(store.all_tenants().await.unwrap(), [expected]);
     put_all(store, &["m@1.0.0", "m@2.0.0"]).await;
-    store.put_plugin(plugin("p@1.0.0"), &ann()).await.unwrap();
+    store.put_plugin(plugin("p@1.0.0"), &[], &ann()).await.unwrap();
     assert_eq!(store.kept(&acme()).await.unwrap(), Kept { bytes: 21, versions: 2 });
     assert_eq!(store.kept(&tenant("other")).await.unwrap(), Kept::default());
     store.put_key(KeyRecord { tenant: tenant("other"), ..key("c") }, &ann()).await.unwrap();
@@ -79,9 +79,9 @@ async fn whole(store: &dyn Store) -> Vec<AuditRecord> {
 }
 
 async fn every_change_is_written_down(store: &dyn Store) {
-    store.put_plugin(plugin("p@1.0.0"), &ann()).await.unwrap();
+    store.put_plugin(plugin("p@1.0.0"), &[], &ann()).await.unwrap();
     for name in ["m@1.0.0", "m@2.0.0"] {
-        store.put_version(version(name, ""), PutStage::Auto, &ann()).await.unwrap();
+        store.put_version(version(name, ""), PutStage::Auto, &[], &ann()).await.unwrap();
     }
     store.promote(&acme(), &model_ref("m@2.0.0"), &ann()).await.unwrap();
     store.rollback(&acme(), &model("m"), &ann()).await.unwrap();
@@ -111,7 +111,7 @@ async fn every_change_is_written_down(store: &dyn Store) {
 
 async fn what_changes_nothing_is_not(store: &dyn Store) {
     put_all(store, &["m@1.0.0"]).await;
-    store.put_version(version("m@1.0.0", ""), PutStage::Auto, &ann()).await.unwrap();
+    store.put_version(version("m@1.0.0", ""), PutStage::Auto, &[], &ann()).await.unwrap();
     store.promote(&acme(), &model_ref("m@1.0.0"), &ann()).await.unwrap();
     store.promote(&acme(), &model_ref("m@9.0.0"), &ann()).await.unwrap();
     store.rollback(&acme(), &model("m"), &ann()).await.unwrap();

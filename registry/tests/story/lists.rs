@@ -33,7 +33,7 @@ async fn plugins_in_pages(store: &dyn Store) {
         expected.extend(VERSIONS.iter().map(|version| format!("{name}@{version}")));
     }
     for name in expected.iter().rev() {
-        store.put_plugin(plugin(name), &Origin::host()).await.unwrap();
+        store.put_plugin(plugin(name), &[], &Origin::host()).await.unwrap();
     }
     for limit in [1, 3, 8, 32, 100] {
         let keys = all_pages!(limit, |page| store.plugins(&acme(), &page), |item: &PluginRecord| item.plugin.to_string());
@@ -91,7 +91,7 @@ async fn models_in_pages(store: &dyn Store) {
 
 async fn limits(store: &dyn Store) {
     for n in 0..501 {
-        store.put_plugin(plugin(&format!("p@1.0.{n}")), &Origin::host()).await.unwrap();
+        store.put_plugin(plugin(&format!("p@1.0.{n}")), &[], &Origin::host()).await.unwrap();
     }
     for (limit, expected) in [(0, 1), (1, 1), (500, 500), (501, 500), (u32::MAX, 500)] {
         let part = store.plugins(&acme(), &page(limit, None)).await.unwrap();
@@ -113,7 +113,7 @@ async fn filters(store: &dyn Store) {
         version("c@2.0.0", "tags = {team = 'vision'}"),
     ] {
         let stage = if record.model.name.as_str() == "b" { PutStage::Staging } else { PutStage::Auto };
-        store.put_version(record, stage, &Origin::host()).await.unwrap();
+        store.put_version(record, stage, &[], &Origin::host()).await.unwrap();
     }
     let tag = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
     let none = ModelFilter::default();

@@ -174,7 +174,7 @@ async fn first_versions_at_once(store: &dyn Store) {
     assert_eq!(first.len(), 1);
     assert_eq!(production(store, "m").await, Some(first[0].model.version.to_string()));
     // The same version from many hands is made once.
-    let same = together((0..10).map(|_| async { store.put_version(version("n@1.0.0", ""), PutStage::Auto, &Origin::host()).await })).await;
+    let same = together((0..10).map(|_| async { store.put_version(version("n@1.0.0", ""), PutStage::Auto, &[], &Origin::host()).await })).await;
     let created = same.iter().filter(|put| matches!(put, Ok(Put::Created(_)))).count();
     let kept = same.iter().filter(|put| matches!(put, Ok(Put::Same(_)))).count();
     assert_eq!((created, kept), (1, 9));

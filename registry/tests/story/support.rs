@@ -100,7 +100,7 @@ pub(crate) fn predictor(name: &str, plugin: &str, graphs: &str) -> VersionRecord
 }
 
 pub(crate) async fn put(store: &dyn Store, name: &str, stage: PutStage) -> VersionRecord {
-    match store.put_version(version(name, ""), stage, &Origin::host()).await.unwrap() {
+    match store.put_version(version(name, ""), stage, &[], &Origin::host()).await.unwrap() {
         Put::Created(stored) => stored,
         other => panic!("{name} is there already: {other:?}"),
     }

@@ -9,14 +9,14 @@ chapters!(a_plugin, a_version, a_manifest_needs_its_plugins, the_first_version, 
 async fn a_plugin(store: &dyn Store) {
     let image = plugin("image@0.1.0");
     assert_eq!(store.plugin(&acme(), &image.plugin).await.unwrap(), None);
-    assert_eq!(store.put_plugin(image.clone(), &Origin::host()).await.unwrap(), Put::Created(image.clone()));
+    assert_eq!(store.put_plugin(image.clone(), &[], &Origin::host()).await.unwrap(), Put::Created(image.clone()));
     assert_eq!(store.plugin(&acme(), &image.plugin).await.unwrap(), Some(image.clone()));
 
     // The same bytes again, at another time: the first stays.
     let later = PluginRecord { created_at: image.created_at + 1, ..image.clone() };
-    assert_eq!(store.put_plugin(later, &Origin::host()).await.unwrap(), Put::Same(image.clone()));
+    assert_eq!(store.put_plugin(later, &[], &Origin::host()).await.unwrap(), Put::Same(image.clone()));
     let other = PluginRecord { digest: Digest::of(b"other"), ..image.clone() };
-    assert_eq!(store.put_plugin(other, &Origin::host()).await.unwrap(), Put::Conflict(image.clone()));
+    assert_eq!(store.put_plugin(other, &[], &Origin::host()).await.unwrap(), Put::Conflict(image.clone()));
     assert_eq!(store.plugin(&acme(), &image.plugin).await.unwrap(), Some(image));
 }
 
@@ -24,33 +24,33 @@ async fn a_version(store: &dyn Store) {
     let one = version("digits@1.0.0", "tags = {team = 'vision', ratio = '0.1'}\ngit_sha = 'abcdef0'");
     let stored = VersionRecord { stage: Stage::Production, ..one.clone() };
     assert_eq!(store.version(&acme(), &one.model).await.unwrap(), None);
-    assert_eq!(store.put_version(one.clone(), PutStage::Auto, &Origin::host()).await.unwrap(), Put::Created(stored.clone()));
+    assert_eq!(store.put_version(one.clone(), PutStage::Auto, &[], &Origin::host()).await.unwrap(), Put::Created(stored.clone()));
     assert_eq!(store.version(&acme(), &one.model).await.unwrap(), Some(stored.clone()));
 
     let later = VersionRecord { created_at: one.created_at + 1, ..one.clone() };
-    assert_eq!(store.put_version(later, PutStage::Staging, &Origin::host()).await.unwrap(), Put::Same(stored.clone()));
+    assert_eq!(store.put_version(later, PutStage::Staging, &[], &Origin::host()).await.unwrap(), Put::Same(stored.clone()));
     let other_bytes = VersionRecord { digest: Digest::of(b"other"), ..one.clone() };
-    assert_eq!(store.put_version(other_bytes, PutStage::Auto, &Origin::host()).await.unwrap(), Put::Conflict(stored.clone()));
+    assert_eq!(store.put_version(other_bytes, PutStage::Auto, &[], &Origin::host()).await.unwrap(), Put::Conflict(stored.clone()));
     let other_manifest = VersionRecord { manifest: version("digits@1.0.0", "").manifest, ..one.clone() };
-    assert_eq!(store.put_version(other_manifest, PutStage::Auto, &Origin::host()).await.unwrap(), Put::Conflict(stored.clone()));
+    assert_eq!(store.put_version(other_manifest, PutStage::Auto, &[], &Origin::host()).await.unwrap(), Put::Conflict(stored.clone()));
     assert_eq!(store.version(&acme(), &one.model).await.unwrap(), Some(stored));
 }
 
 async fn a_manifest_needs_its_plugins(store: &dyn Store) {
     let uses = "transforms = [{plugin = 'image@0.1.0', config = {w = 0.1}}, {plugin = 'image@0.1.0'}, {plugin = 'classify@0.1.0'}]";
     let one = version("digits@1.0.0", uses);
-    store.put_plugin(plugin("image@0.1.0"), &Origin::host()).await.unwrap();
+    store.put_plugin(plugin("image@0.1.0"), &[], &Origin::host()).await.unwrap();
     // Another tenant's plugin of that name does not count, nor another version.
-    store.put_plugin(PluginRecord { tenant: tenant("other"), ..plugin("classify@0.1.0") }, &Origin::host()).await.unwrap();
-    store.put_plugin(plugin("classify@0.2.0"), &Origin::host()).await.unwrap();
-    let error = store.put_version(one.clone(), PutStage::Auto, &Origin::host()).await.unwrap_err();
+    store.put_plugin(PluginRecord { tenant: tenant("other"), ..plugin("classify@0.1.0") }, &[], &Origin::host()).await.unwrap();
+    store.put_plugin(plugin("classify@0.2.0"), &[], &Origin::host()).await.unwrap();
+    let error = store.put_version(one.clone(), PutStage::Auto, &[], &Origin::host()).await.unwrap_err();
     assert!(matches!(&error, StoreError::MissingPlugin(missing) if *missing == plugin_ref("classify@0.1.0")));
     assert_eq!(error.to_string(), "plugin `classify@0.1.0` does not exist");
     // Nothing of it is left, not even the model.
     assert_eq!(store.model(&acme(), &model("digits")).await.unwrap(), None);
 
-    store.put_plugin(plugin("classify@0.1.0"), &Origin::host()).await.unwrap();
-    assert!(matches!(store.put_version(one, PutStage::Auto, &Origin::host()).await.unwrap(), Put::Created(_)));
+    store.put_plugin(plugin("classify@0.1.0"), &[], &Origin::host()).await.unwrap();
+    assert!(matches!(store.put_version(one, PutStage::Auto, &[], &Origin::host()).await.unwrap(), Put::Created(_)));
 }
 
 async fn the_first_version(store: &dyn Store) {
@@ -71,7 +71,7 @@ async fn the_first_version(store: &dyn Store) {
 
 async fn tenants(store: &dyn Store) {
     let other = tenant("other");
-    store.put_plugin(plugin("image@0.1.0"), &Origin::host()).await.unwrap();
+    store.put_plugin(plugin("image@0.1.0"), &[], &Origin::host()).await.unwrap();
     put_all(store, &["digits@1.0.0", "digits@2.0.0"]).await;
     store.promote(&acme(), &model_ref("digits@2.0.0"), &Origin::host()).await.unwrap();
 
@@ -92,9 +92,9 @@ async fn tenants(store: &dyn Store) {
 
     // The same names are free to it, with other bytes, and its changes are its own.
     let theirs = VersionRecord { tenant: other.clone(), digest: Digest::of(b"theirs"), ..version("digits@1.0.0", "") };
-    assert!(matches!(store.put_version(theirs, PutStage::Auto, &Origin::host()).await.unwrap(), Put::Created(_)));
+    assert!(matches!(store.put_version(theirs, PutStage::Auto, &[], &Origin::host()).await.unwrap(), Put::Created(_)));
     let theirs = PluginRecord { tenant: other.clone(), digest: Digest::of(b"theirs"), ..plugin("image@0.1.0") };
-    assert!(matches!(store.put_plugin(theirs, &Origin::host()).await.unwrap(), Put::Created(_)));
+    assert!(matches!(store.put_plugin(theirs, &[], &Origin::host()).await.unwrap(), Put::Created(_)));
     assert_eq!(store.delete_plugin(&other, &image, &Origin::host()).await.unwrap(), Deleted::Done);
     assert!(store.plugin(&acme(), &image).await.unwrap().is_some());
     assert_eq!(production(store, "digits").await.as_deref(), Some("2.0.0"));
@@ -112,8 +112,8 @@ async fn bytes_in_use(store: &dyn Store) {
     for digest in [&image.digest, &digits.digest] {
         assert!(!store.digest_in_use(digest).await.unwrap());
     }
-    store.put_plugin(image.clone(), &Origin::host()).await.unwrap();
-    store.put_version(digits.clone(), PutStage::Staging, &Origin::host()).await.unwrap();
+    store.put_plugin(image.clone(), &[], &Origin::host()).await.unwrap();
+    store.put_version(digits.clone(), PutStage::Staging, &[], &Origin::host()).await.unwrap();
     for digest in [&image.digest, &digits.digest] {
         assert!(store.digest_in_use(digest).await.unwrap());
     }

@@ -73,8 +73,8 @@ pub(super) async fn put_tenant(store: &SqliteStore, mut record: TenantRecord, by
     let mut tx = store.write().await?;
     let quotas = serde_json::to_string(&record.quotas).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     record.created_at = sqlx::query_scalar(
-        "INSERT INTO tenants (tenant, trusted, disabled, quotas, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (tenant) DO UPDATE SET trusted = $2, disabled = $3, quotas = $4, updated_at = $6
+        "INSERT INTO tenants (tenant, trusted, disabled, quotas, created_at, updated_at, require_signatures) VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (tenant) DO UPDATE SET trusted = $2, disabled = $3, quotas = $4, updated_at = $6, require_signatures = $7
          RETURNING created_at",
     )
     .bind(record.tenant.as_str())
@@ -83,9 +83,11 @@ pub(super) async fn put_tenant(store: &SqliteStore, mut record: TenantRecord, by
     .bind(&quotas)
     .bind(record.created_at)
     .bind(record.updated_at)
+    .bind(record.require_signatures)
     .fetch_one(&mut *tx)
     .await?;
-    let detail = Some(format!("trusted {}, disabled {}, quotas {quotas}", record.trusted, record.disabled));
+    let TenantRecord { trusted, disabled, require_signatures, .. } = record;
+    let detail = Some(format!("trusted {trusted}, disabled {disabled}, require_signatures {require_signatures}, quotas {quotas}"));
     let target = ("tenant", record.tenant.to_string());
     audit::changed(&mut tx, Change { by, action: "tenant.update", target, tenant: Some(&record.tenant), detail }).await?;
     tx.commit().await?;
@@ -98,7 +100,8 @@ pub(super) async fn all_tenants(store: &SqliteStore) -> Result<Vec<TenantRecord>
 
 pub(super) async fn known_tenants(store: &SqliteStore) -> Result<Vec<TenantId>, StoreError> {
     let found = sqlx::query(
-        "SELECT tenant FROM tenants UNION SELECT tenant FROM api_keys UNION SELECT tenant FROM models UNION SELECT tenant FROM plugins ORDER BY tenant",
+        "SELECT tenant FROM tenants UNION SELECT tenant FROM api_keys UNION SELECT tenant FROM models UNION SELECT tenant FROM plugins
+             UNION SELECT tenant FROM trust_roots ORDER BY tenant",
     );
     found.fetch_all(&store.reads).await?.iter().map(|row| parsed(row, "tenant")).collect()
 }
@@ -132,6 +135,7 @@ fn tenant(row: &SqliteRow) -> Result<TenantRecord, StoreError> {
         tenant: parsed(row, "tenant")?,
         trusted: row.try_get("trusted")?,
         disabled: row.try_get("disabled")?,
+        require_signatures: row.try_get("require_signatures")?,
         quotas: super::rows::json(row, "quotas")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,

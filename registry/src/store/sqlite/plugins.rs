@@ -5,13 +5,28 @@ use sqlx::sqlite::Sqlite;
 
 use super::audit::{self, Change};
 use super::rows::{self, after, paged, rows_of, signed};
-use super::{Deleted, Page, Paged, PluginName, PluginRecord, PluginRef, Put, SqliteStore, StoreError, TenantId};
+use super::{Deleted, Page, Paged, PluginName, PluginRecord, PluginRef, Put, SqliteStore, StoreError, TenantId, trust};
 use crate::audit::Origin;
+use crate::trust::SignatureRecord;
 
-pub(super) async fn put(store: &SqliteStore, record: PluginRecord, by: &Origin) -> Result<Put<PluginRecord>, StoreError> {
+pub(super) async fn put(
+    store: &SqliteStore,
+    record: PluginRecord,
+    signatures: &[SignatureRecord],
+    by: &Origin,
+) -> Result<Put<PluginRecord>, StoreError> {
     let mut tx = store.write().await?;
     if let Some(stored) = get(&mut *tx, &record.tenant, &record.plugin).await? {
-        return Ok(if stored.digest == record.digest { Put::Same(stored) } else { Put::Conflict(stored) });
+        if stored.digest != record.digest {
+            return Ok(Put::Conflict(stored));
+        }
+        let added = trust::sign_plugin(&mut tx, &record.tenant, &record.plugin, signatures).await?;
+        if !added.is_empty() {
+            let (target, detail) = (("plugin", record.plugin.to_string()), Some(added.join(", ")));
+            audit::changed(&mut tx, Change { by, action: "plugin.sign", target, tenant: Some(&record.tenant), detail }).await?;
+            tx.commit().await?;
+        }
+        return Ok(Put::Same(stored));
     }
     sqlx::query(
         "INSERT INTO plugins
@@ -30,8 +45,9 @@ pub(super) async fn put(store: &SqliteStore, record: PluginRecord, by: &Origin) 
     .bind(record.created_at)
     .execute(&mut *tx)
     .await?;
+    let added = trust::sign_plugin(&mut tx, &record.tenant, &record.plugin, signatures).await?;
     let target = ("plugin", record.plugin.to_string());
-    let detail = Some(record.digest.to_string());
+    let detail = Some(format!("{}{}", record.digest, trust::signed_by(&added)));
     audit::changed(&mut tx, Change { by, action: "plugin.create", target, tenant: Some(&record.tenant), detail }).await?;
     tx.commit().await?;
     Ok(Put::Created(record))

@@ -4,8 +4,8 @@
 //! deleted. `promotions` is what was done, and only grows. The stage of a version follows from the stack: the top is
 //! in production, and what was ever on it and is not the top is archived.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
+use sqlx::{Executor, Row as _};
 
 use super::audit::{self, Change};
 use super::rows::{self, paged, rows_of};
@@ -65,17 +65,7 @@ pub(super) async fn rollback(store: &SqliteStore, tenant: &TenantId, model: &Mod
     let Some(from) = in_production(&mut tx, tenant, model).await? else {
         return Ok(RolledBack::Nothing);
     };
-    // Not simply the second from the top: after 1, 2, 1 and the deletion of 2, that would be 1 again.
-    let earlier = sqlx::query(
-        "SELECT position, version FROM production_stack
-         WHERE tenant = $1 AND model = $2 AND version <> $3 ORDER BY position DESC LIMIT 1",
-    )
-    .bind(tenant.as_str())
-    .bind(model.as_str())
-    .bind(from.as_str())
-    .fetch_optional(&mut *tx)
-    .await?;
-    let Some(earlier) = earlier else {
+    let Some(earlier) = earlier(&mut *tx, tenant, model, &from).await? else {
         return Ok(RolledBack::Nothing);
     };
     let to: Version = rows::parsed(&earlier, "version")?;
@@ -90,6 +80,27 @@ pub(super) async fn rollback(store: &SqliteStore, tenant: &TenantId, model: &Mod
     audit::changed(&mut tx, Change { by, action: "model.rollback", target, tenant: Some(tenant), detail: Some(format!("from {from}")) }).await?;
     tx.commit().await?;
     Ok(RolledBack::Done { from, to })
+}
+
+/// What was in production before `from`, with its position.
+async fn earlier(
+    database: impl Executor<'_, Database = Sqlite>,
+    tenant: &TenantId,
+    model: &ModelName,
+    from: &Version,
+) -> Result<Option<SqliteRow>, StoreError> {
+    // Not simply the second from the top: after 1, 2, 1 and the deletion of 2, that would be 1 again.
+    let earlier = sqlx::query(
+        "SELECT position, version FROM production_stack
+         WHERE tenant = $1 AND model = $2 AND version <> $3 ORDER BY position DESC LIMIT 1",
+    );
+    Ok(earlier.bind(tenant.as_str()).bind(model.as_str()).bind(from.as_str()).fetch_optional(database).await?)
+}
+
+pub(super) async fn before(store: &SqliteStore, tenant: &TenantId, model: &ModelName) -> Result<Option<Version>, StoreError> {
+    let mut tx = store.reads.begin().await?;
+    let Some(from) = in_production(&mut tx, tenant, model).await? else { return Ok(None) };
+    earlier(&mut *tx, tenant, model, &from).await?.map(|row| rows::parsed(&row, "version")).transpose()
 }
 
 async fn in_production(tx: &mut SqliteConnection, tenant: &TenantId, model: &ModelName) -> Result<Option<Version>, StoreError> {

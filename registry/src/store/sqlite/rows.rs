@@ -79,7 +79,7 @@ pub(super) fn parsed<T: FromStr<Err = IdError>>(row: &SqliteRow, column: &str) -
     row.try_get::<&str, _>(column)?.parse().map_err(|error| corrupt(column, error))
 }
 
-fn parsed_or_null<T: FromStr<Err = IdError>>(row: &SqliteRow, column: &str) -> Result<Option<T>, StoreError> {
+pub(super) fn parsed_or_null<T: FromStr<Err = IdError>>(row: &SqliteRow, column: &str) -> Result<Option<T>, StoreError> {
     let text = row.try_get::<Option<&str>, _>(column)?;
     text.map(|text| text.parse().map_err(|error| corrupt(column, error))).transpose()
 }

@@ -7,17 +7,32 @@ use super::audit::{self, Change};
 use super::rows::{self, after, paged, rows_of, signed};
 use super::{
     Deleted, ModelFilter, ModelName, ModelRecord, ModelRef, Page, Paged, Put, PutStage, SqliteStore, StoreError, TenantId, VersionRecord, plugins,
-    promotions,
+    promotions, trust,
 };
 use crate::audit::Origin;
 use crate::ids::Version;
 use crate::model::Stage;
+use crate::trust::SignatureRecord;
 
-pub(super) async fn put(store: &SqliteStore, mut record: VersionRecord, stage: PutStage, by: &Origin) -> Result<Put<VersionRecord>, StoreError> {
+pub(super) async fn put(
+    store: &SqliteStore,
+    mut record: VersionRecord,
+    stage: PutStage,
+    signatures: &[SignatureRecord],
+    by: &Origin,
+) -> Result<Put<VersionRecord>, StoreError> {
     let mut tx = store.write().await?;
     if let Some(stored) = get(&mut *tx, &record.tenant, &record.model).await? {
-        let same = stored.digest == record.digest && stored.manifest == record.manifest;
-        return Ok(if same { Put::Same(stored) } else { Put::Conflict(stored) });
+        if stored.digest != record.digest || stored.manifest != record.manifest {
+            return Ok(Put::Conflict(stored));
+        }
+        let added = trust::sign_version(&mut tx, &record.tenant, &record.model, signatures).await?;
+        if !added.is_empty() {
+            let (target, detail) = (("version", record.model.to_string()), Some(added.join(", ")));
+            audit::changed(&mut tx, Change { by, action: "version.sign", target, tenant: Some(&record.tenant), detail }).await?;
+            tx.commit().await?;
+        }
+        return Ok(Put::Same(stored));
     }
     for plugin in record.manifest.plugins() {
         if plugins::get(&mut *tx, &record.tenant, plugin).await?.is_none() {
@@ -43,8 +58,9 @@ pub(super) async fn put(store: &SqliteStore, mut record: VersionRecord, stage: P
         promotions::put_in_production(&mut tx, &record.tenant, &record.model, None).await?;
         record.stage = Stage::Production;
     }
+    let added = trust::sign_version(&mut tx, &record.tenant, &record.model, signatures).await?;
     let target = ("version", record.model.to_string());
-    let detail = Some(format!("{}, {}", record.digest, record.stage));
+    let detail = Some(format!("{}{}, {}", record.digest, trust::signed_by(&added), record.stage));
     audit::changed(&mut tx, Change { by, action: "version.create", target, tenant: Some(&record.tenant), detail }).await?;
     tx.commit().await?;
     Ok(Put::Created(record))
