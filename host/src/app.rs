@@ -25,6 +25,7 @@ use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
 use crate::tenants::Tenants;
 use crate::tls::Tls;
+use crate::trust::Trust;
 
 /// How often what is too old is looked for.
 const RETAIN: Duration = Duration::from_secs(3600);
@@ -119,6 +120,8 @@ async fn build(config: &Config) -> anyhow::Result<App> {
     let authenticator = authenticator(config).await?.map(Arc::new);
     let identity = Identity::open(Arc::clone(&store), authenticator.clone(), Arc::clone(&tenants), config.auth.keys_per_minute);
     let identity = identity.await.context("keys and tenants can't be read")?;
+    let trust = Trust::open(Arc::clone(&store), Arc::clone(&tenants), config.require_signatures).await;
+    let trust = Arc::new(trust.context("trust roots and revocations can't be read")?);
     let audit = AuditLog::start(Arc::clone(&store));
     let loader = Loader::new(Parts {
         store,
@@ -129,6 +132,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         slots: Arc::new(Slots::default()),
         metrics: Arc::clone(&metrics),
         tenants: Arc::clone(&tenants),
+        trust,
         models: Mutex::default(),
         plugins: Mutex::new(HashMap::new()),
         blobs: tokio::sync::RwLock::default(),

@@ -117,6 +117,7 @@ pub(super) async fn pick(app: &App, Target { tenant, model: name, version }: Tar
             // Boxed, as in all that few requests do: each would carry its state around else.
             match Box::pin(app.loader.wake(tenant, &model)).await {
                 Err(error @ LoaderError::NotFound(_)) => return Err(error.into()),
+                Err(LoaderError::Barred(why)) => return Err(Missing::Barred(name, version, why).into()),
                 Err(error) => return Err(ApiError::new(NOT_READY, format!("version `{version}` of model `{name}` could not be loaded: {error}"))),
                 Ok(()) => {}
             }

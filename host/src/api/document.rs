@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::engine::Merging;
 use crate::predict::State;
+use crate::trust::{Barred, Signer};
 
 /// A list, or a part of one.
 #[derive(Serialize, ToSchema)]
@@ -32,8 +33,35 @@ pub(super) struct PluginDocument {
     imports: Vec<String>,
     /// What it says of itself.
     description: Value,
+    /// Who vouches for it; told where it is asked for by its version.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signed_by: Vec<SignerDocument>,
     /// Milliseconds since the epoch.
     created_at: i64,
+}
+
+/// A trust root that has signed something.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SignerDocument {
+    /// The key's id.
+    id: String,
+    /// What the tenant calls it.
+    name: String,
+    /// Its signatures don't count any more.
+    revoked: bool,
+}
+
+impl From<Signer> for SignerDocument {
+    fn from(signer: Signer) -> Self {
+        Self { id: signer.key.to_string(), name: signer.name, revoked: signer.revoked }
+    }
+}
+
+impl PluginDocument {
+    pub(super) fn signed_by(mut self, signers: Vec<Signer>) -> Self {
+        self.signed_by = signers.into_iter().map(Into::into).collect();
+        self
+    }
 }
 
 impl From<PluginRecord> for PluginDocument {
@@ -46,6 +74,7 @@ impl From<PluginRecord> for PluginDocument {
             size: record.size,
             imports: record.imports,
             description: record.description,
+            signed_by: Vec::new(),
             created_at: record.created_at,
         }
     }
@@ -60,7 +89,7 @@ pub(super) struct ModelDocument {
     latest: String,
     /// How many there are.
     versions: u64,
-    /// Of the version that answers: `ready`, `failed` or `unloaded`.
+    /// Of the version that answers: `ready`, `failed`, `revoked` or `unloaded`.
     state: Option<&'static str>,
     /// Milliseconds since the epoch.
     created_at: i64,
@@ -85,9 +114,9 @@ pub(super) struct VersionDocument {
     version: String,
     /// `staging`, `production` or `archived`; none where it never got as far as a stage.
     stage: Option<&'static str>,
-    /// `ready`, `failed`, or `unloaded` (archived, and loaded when it is asked for by its number).
+    /// `ready`, `failed`, `revoked`, or `unloaded` (archived, and loaded when it is asked for by its number).
     state: &'static str,
-    /// Why it failed.
+    /// Why it failed, or was revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// `onnx`, `predictor` or `container`.
@@ -105,6 +134,9 @@ pub(super) struct VersionDocument {
     /// How its plugins run, outermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sandboxes: Vec<SandboxDocument>,
+    /// Who vouches for it; told where it is asked for by its number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signed_by: Vec<SignerDocument>,
     /// Milliseconds since the epoch.
     created_at: Option<i64>,
 }
@@ -174,6 +206,7 @@ impl VersionDocument {
             state: state.map_or("unloaded", state_name),
             why: match state {
                 Some(State::Failed(why)) => Some(why.clone()),
+                Some(State::Barred(why)) => Some(why.to_string()),
                 _ => None,
             },
             runtime: serde_json::to_value(record.manifest.runtime).unwrap_or_default(),
@@ -183,8 +216,14 @@ impl VersionDocument {
             manifest: serde_json::to_value(&record.manifest).unwrap_or_default(),
             engine,
             sandboxes: sandboxes.collect(),
+            signed_by: Vec::new(),
             created_at: Some(record.created_at),
         }
+    }
+
+    pub(super) fn signed_by(mut self, signers: Vec<Signer>) -> Self {
+        self.signed_by = signers.into_iter().map(Into::into).collect();
+        self
     }
 
     /// One that is listed in the configuration, and could not be taken in.
@@ -202,6 +241,7 @@ impl VersionDocument {
             manifest: Value::Null,
             engine: None,
             sandboxes: Vec::new(),
+            signed_by: Vec::new(),
             created_at: None,
         }
     }
@@ -211,7 +251,8 @@ fn state_name(state: &State) -> &'static str {
     match state {
         State::Ready(_) => "ready",
         State::Unloaded | State::Stopped => "unloaded",
-        State::Failed(_) => "failed",
+        State::Failed(_) | State::Barred(Barred::Unsigned { .. }) => "failed",
+        State::Barred(Barred::Revoked { .. }) => "revoked",
     }
 }
 

@@ -13,6 +13,7 @@ use crate::predict::{Missing, PredictError};
 use crate::runner::RunError;
 use crate::sandbox::{Refused, SandboxError};
 use crate::tensor_json::Malformed;
+use crate::trust::{Barred, TrustError};
 
 /// A stable name of an error, with its status and meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,7 @@ codes! {
     METHOD_NOT_ALLOWED "method_not_allowed" 405 "The path takes other methods; the `Allow` header names them.";
     ALREADY_EXISTS "already_exists" 409 "Other content is there under this name and version; versions never change.";
     IN_USE "in_use" 409 "Something still refers to it; `details.by` says what.";
+    REVOKED "revoked" 409 "The version, or a plugin or model that it is made of, was revoked; the message says which and why. Nothing of it runs or is taken in until that is taken back.";
     NO_PRODUCTION "no_production_version" 409 "The model has no version in production, or none to go back to.";
     TOO_LARGE "payload_too_large" 413 "The body is larger than is taken, or its tensors than may wait; `details.limit_bytes` is the limit.";
     UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" 415 "The body is of a type that this route or model does not take.";
@@ -58,6 +60,8 @@ codes! {
     MISSING_GRAPH "missing_graph" 422 "The manifest grants a version of a model that was not uploaded, or can't be granted.";
     INVALID_CONFIG "invalid_plugin_config" 422 "A plugin refuses its configuration; `details.pointer` points into it.";
     MISMATCH "transforms_do_not_fit" 422 "What the plugins make or read is not what the models take or give.";
+    SIGNATURE_REQUIRED "signature_required" 422 "The host or the tenant takes in and runs only what is signed by one of the tenant's trust roots, and this is not.";
+    SIGNATURE_INVALID "signature_invalid" 422 "The upload brings signatures, and none by a trust root that counts, or one that is not of what is uploaded.";
     UNSUPPORTED_RUNTIME "unsupported_runtime" 422 "The manifest asks for a runtime that this host has not.";
     DEVICE_UNAVAILABLE "device_unavailable" 422 "The manifest asks for a device that this host has not; nothing runs on another instead.";
     TOO_MANY_REQUESTS "too_many_requests" 429 "More than the tenant or the address may; `Retry-After` says when to try again, and `details.quota` which bound it was, where it was one.";
@@ -119,9 +123,9 @@ impl ApiError {
         self
     }
 
-    /// The caller may not, whatever it asks.
+    /// The caller may not, whatever it asks, or may not upload that.
     pub(super) fn is_denial(&self) -> bool {
-        matches!(self.code, UNAUTHENTICATED | FORBIDDEN) || self.code == KEYS_UNAVAILABLE
+        matches!(self.code, UNAUTHENTICATED | FORBIDDEN | KEYS_UNAVAILABLE | SIGNATURE_REQUIRED | SIGNATURE_INVALID)
     }
 
     pub(super) fn too_large(what: &str, limit: u64) -> Self {
@@ -191,6 +195,8 @@ impl IntoResponse for ApiError {
 impl From<Missing> for ApiError {
     fn from(missing: Missing) -> Self {
         let code = match missing {
+            Missing::Barred(_, _, Barred::Revoked { .. }) => REVOKED,
+            Missing::Barred(_, _, Barred::Unsigned { .. }) => NOT_READY,
             Missing::Model(_) | Missing::Version(..) => NOT_FOUND,
             Missing::NoProduction(_) => NO_PRODUCTION,
             Missing::Failed(..) | Missing::Unloaded(..) | Missing::Stopped(_) => NOT_READY,
@@ -229,6 +235,17 @@ impl From<IdentityError> for ApiError {
             IdentityError::Invalid(_) => Self::new(INVALID_INPUT, message),
             IdentityError::TooMany { wait, .. } => Self::new(TOO_MANY_REQUESTS, message).after(wait),
             IdentityError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TrustError> for ApiError {
+    fn from(error: TrustError) -> Self {
+        let message = error.to_string();
+        match error {
+            TrustError::Invalid(_) => Self::new(INVALID_INPUT, message),
+            TrustError::WasRevoked { .. } => Self::new(ALREADY_EXISTS, message),
+            TrustError::Store(error) => error.into(),
         }
     }
 }
@@ -276,6 +293,10 @@ impl From<LoaderError> for ApiError {
             LoaderError::AlreadyExists { there, .. } => Self::new(ALREADY_EXISTS, message).with(json!({ "digest": there })),
             LoaderError::InUse { by, .. } => Self::new(IN_USE, message).with(json!({ "by": by })),
             LoaderError::NotFound(_) => Self::new(NOT_FOUND, message),
+            LoaderError::Barred(Barred::Revoked { digest, .. }) => Self::new(REVOKED, message).with(json!({ "digest": digest.to_string() })),
+            LoaderError::Barred(Barred::Unsigned { .. }) => Self::new(SIGNATURE_REQUIRED, message),
+            LoaderError::Signature(error) => Self::new(if error.is_missing() { SIGNATURE_REQUIRED } else { SIGNATURE_INVALID }, message),
+            LoaderError::Grant(_) => Self::new(FORBIDDEN, message),
             LoaderError::NothingToRollBack(_) => Self::new(NO_PRODUCTION, message),
             LoaderError::Artifact(error) => error.into(),
             LoaderError::Store(error) => error.into(),
@@ -349,7 +370,11 @@ mod tests {
         ];
         let errors =
             sandbox.into_iter().map(|source| PredictError::Plugin { plugin: String::new(), source }).chain(run.into_iter().map(PredictError::Run));
-        for error in errors {
+        let barred = [
+            Barred::Unsigned { what: String::new() },
+            Barred::Revoked { what: String::new(), digest: bulkhead_registry::Digest::of(b""), reason: "".into() },
+        ];
+        for error in errors.chain(barred.into_iter().map(PredictError::Barred)) {
             assert!(CODES.iter().any(|code| code.name == error.code()), "{}", error.code());
         }
     }

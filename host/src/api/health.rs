@@ -50,11 +50,16 @@ async fn ready(State(app): State<App>, caller: Option<Caller>) -> Response {
     let mut ready = 0;
     let mut failed = Vec::new();
     for (_, model, state) in app.loader.slots().all().into_iter().filter(|(tenant, ..)| *tenant == caller.tenant) {
-        match state {
-            VersionState::Ready(_) => ready += 1,
-            VersionState::Unloaded | VersionState::Stopped => {}
-            VersionState::Failed(why) => failed.push(json!({ "model": model.name.as_str(), "version": model.version.to_string(), "why": why })),
-        }
+        let why = match state {
+            VersionState::Ready(_) => {
+                ready += 1;
+                continue;
+            }
+            VersionState::Unloaded | VersionState::Stopped => continue,
+            VersionState::Failed(why) => why,
+            VersionState::Barred(why) => why.to_string(),
+        };
+        failed.push(json!({ "model": model.name.as_str(), "version": model.version.to_string(), "why": why }));
     }
     let problems = app.life.problems.read();
     let problems = problems.iter().filter(|problem| problem.tenant.as_ref().is_none_or(|tenant| *tenant == caller.tenant));

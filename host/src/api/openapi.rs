@@ -10,7 +10,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::App;
 use super::access::{Need, Operation, Routes};
 use super::extract::Caller;
-use super::{audit, keys, models, oip, plugins, router, tenants, versions, whoami};
+use super::{audit, keys, models, oip, plugins, revocations, router, tenants, trust_roots, versions, whoami};
 use crate::predict::{Slot, State as VersionState};
 use crate::runner::Port;
 use crate::sandbox::{Predictor, Transform};
@@ -44,6 +44,12 @@ use crate::tensor::Datatype;
         tenants::list,
         tenants::get,
         tenants::put,
+        trust_roots::create,
+        trust_roots::list,
+        trust_roots::revoke,
+        revocations::create,
+        revocations::list,
+        revocations::restore,
         audit::list,
         audit::export,
     )

@@ -10,6 +10,7 @@ use super::access::{Need, Routes};
 use super::document::{List, PluginDocument};
 use super::error::{ApiError, ErrorBody, NOT_FOUND};
 use super::extract::{Asked, Caller, Named, Paging};
+use super::signatures::signatures;
 use super::upload;
 use super::{App, to_its_end};
 
@@ -22,9 +23,10 @@ pub(super) fn routes() -> Routes {
         .delete("/v1/plugins/{name}/versions/{version}", Need::PLUGINS_WRITE, delete)
 }
 
-/// Upload a plugin. It is checked, compiled and started once before it is accepted.
+/// Upload a plugin. It is checked, compiled and started once before it is accepted. `X-Bulkhead-Signature` brings signatures; the
+/// same bytes again with others add those.
 #[utoipa::path(put, path = "/v1/plugins/{name}/versions/{version}", tag = "plugins", request_body(content = Vec<u8>, content_type = "application/wasm"),
-    params(("name" = String, Path), ("version" = String, Path, description = "A semantic version")),
+    params(("name" = String, Path), ("version" = String, Path, description = "A semantic version"), ("x-bulkhead-signature" = Option<String>, Header, description = "`ed25519:<id of the key>:<64 bytes as base64>`; several with commas in between")),
     responses((status = 201, body = PluginDocument), (status = 200, description = "The same bytes were there", body = PluginDocument), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(super) async fn put(
     State(app): State<App>,
@@ -33,9 +35,10 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<PluginDocument>), ApiError> {
+    let signatures = signatures(&headers)?;
     let bytes = upload::whole("a plugin", &headers, body, app.http.max_plugin_bytes).await?;
     let loader = app.loader.clone();
-    let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes, &caller.origin()).await }).await?;
+    let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes, &signatures, &caller.origin()).await }).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(record.into())))
 }
 
@@ -64,7 +67,8 @@ pub(super) async fn versions(State(app): State<App>, caller: Caller, Named(name)
 pub(super) async fn get(State(app): State<App>, caller: Caller, Named(plugin): Named<PluginRef>) -> Result<Json<PluginDocument>, ApiError> {
     let record = app.loader.store().plugin(&caller.tenant, &plugin).await?;
     let record = record.ok_or_else(|| ApiError::new(NOT_FOUND, format!("there is no plugin `{plugin}`")))?;
-    Ok(Json(record.into()))
+    let signatures = app.loader.store().plugin_signatures(&caller.tenant, &plugin).await?;
+    Ok(Json(PluginDocument::from(record).signed_by(app.loader.trust().signers(&caller.tenant, &signatures))))
 }
 
 /// Remove a version of a plugin that no model refers to.

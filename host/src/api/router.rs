@@ -17,7 +17,7 @@ use super::access::{self, Operation, Routes};
 use super::error::{ApiError, METHOD_NOT_ALLOWED, NOT_FOUND};
 use super::extract::{Caller, Context};
 use super::unread::Unread;
-use super::{App, audit, health, keys, models, oip, openapi, plugins, predict, tenants, versions, whoami};
+use super::{App, audit, health, keys, models, oip, openapi, plugins, predict, revocations, tenants, trust_roots, versions, whoami};
 use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +35,8 @@ fn routes() -> Routes {
         .merge(whoami::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
+        .merge(trust_roots::routes())
+        .merge(revocations::routes())
         .merge(audit::routes())
         .merge(openapi::routes())
         .merge(health::routes())

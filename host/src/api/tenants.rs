@@ -16,6 +16,7 @@ use super::extract::{Caller, Captured};
 use super::{App, to_its_end};
 use crate::auth::Scope;
 use crate::clock;
+use crate::identity::IdentityError;
 
 /// Bytes of the body that describes a tenant. Arbitrary.
 const BODY_BYTES: usize = 16 << 10;
@@ -35,6 +36,10 @@ pub(super) struct TenantDocument {
     trusted: bool,
     /// Nobody of it is let in.
     disabled: bool,
+    /// Only what is signed by one of its trust roots is taken in and run: what was said about it.
+    require_signatures: bool,
+    /// The same as it holds: what was said about it, or what the host's settings say of all.
+    signatures_required: bool,
     /// What was said about its quotas; what was not is as the host's settings say.
     quotas: Value,
     /// The quotas that hold; what is not there is not bounded.
@@ -51,6 +56,9 @@ pub(super) struct PutTenant {
     trusted: bool,
     #[serde(default)]
     disabled: bool,
+    /// Only what is signed by one of its trust roots is taken in and run; what is not stops.
+    #[serde(default)]
+    require_signatures: bool,
     /// `requests_per_second`, `burst`, `concurrent_requests`, `queued_mb`, `stored_mb`, `versions`, `compile_seconds_per_hour`,
     /// `weight`; zero is without a bound.
     #[serde(default)]
@@ -72,6 +80,8 @@ async fn document(app: &App, tenant: &TenantId) -> Result<TenantDocument, ApiErr
         tenant: tenant.to_string(),
         trusted: said.trusted,
         disabled: said.disabled,
+        require_signatures: said.require_signatures,
+        signatures_required: app.loader.trust().requires(tenant),
         quotas: quotas(said.quotas),
         effective_quotas: quotas(app.tenants.quotas(tenant)),
         kept: serde_json::json!({ "bytes": kept.bytes, "versions": kept.versions }),
@@ -123,11 +133,19 @@ pub(super) async fn put(
         tenant: tenant.clone(),
         trusted: said.trusted,
         disabled: said.disabled,
+        require_signatures: said.require_signatures,
         quotas: said.quotas,
         created_at: now,
         updated_at: now,
     };
     let (by, changing) = (caller.origin(), std::sync::Arc::clone(&app));
-    to_its_end(async move { changing.identity.set_tenant(record, &by).await }).await?;
+    let change = async move {
+        changing.identity.set_tenant(record, &by).await?;
+        // What it requires of signatures may be another now.
+        drop(changing.loader.bar());
+        changing.loader.unbar();
+        Ok::<_, IdentityError>(())
+    };
+    to_its_end(change).await?;
     Ok(Json(document(&app, &tenant).await?))
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef, Upload};
+use bulkhead_registry::{Digest, Manifest, ManifestError, ModelName, ModelRef, Upload};
 use serde::Deserialize;
 
 use super::access::{Need, Routes};
@@ -12,8 +12,10 @@ use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Asked, Caller, Named};
 use super::form::{self, Form};
 use super::models::Filter;
+use super::signatures::signatures;
 use super::{App, to_its_end};
-use crate::loader::{LoaderError, NewVersion};
+use crate::auth::Scope;
+use crate::loader::{LoaderError, NewVersion, Signed};
 use crate::predict::State as VersionState;
 
 /// Bytes of a manifest. Arbitrary: labels of ten thousand classes fit.
@@ -35,10 +37,12 @@ pub(super) struct PutQuery {
 
 /// Upload a version of a model: a form with the parts `manifest` (TOML or JSON) and `model` (the artifact, which a
 /// predictor has none of). It is loaded and warmed before it is accepted. A model's first version goes to production at once, unless `stage` is
-/// `staging`.
+/// `staging`. `X-Bulkhead-Signature` brings signatures; the same content again with others adds those. Grants that the version before
+/// did not have need the scope `plugins:grant`.
 #[utoipa::path(put, path = "/v1/models/{name}/versions/{version}", tag = "models", request_body(content = String, content_type = "multipart/form-data"),
-    params(("name" = String, Path), ("version" = String, Path, description = "A semantic version"), ("stage" = Option<String>, Query, description = "`staging`")),
-    responses((status = 201, body = VersionDocument), (status = 200, description = "The same was there", body = VersionDocument), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 507, body = ErrorBody)))]
+    params(("name" = String, Path), ("version" = String, Path, description = "A semantic version"), ("stage" = Option<String>, Query, description = "`staging`"),
+        ("x-bulkhead-signature" = Option<String>, Header, description = "`ed25519:<id of the key>:<64 bytes as base64>`; several with commas in between")),
+    responses((status = 201, body = VersionDocument), (status = 200, description = "The same was there", body = VersionDocument), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 507, body = ErrorBody)))]
 pub(super) async fn put(
     State(app): State<App>,
     caller: Caller,
@@ -53,17 +57,27 @@ pub(super) async fn put(
             return Err(ApiError::new(INVALID_INPUT, format!("`stage`: expected `staging`, got `{other}`; promote a version to have it answer")));
         }
     };
+    let signatures = signatures(request.headers())?;
     let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
-    let (manifest, upload) = parts(&mut form, &app).await?;
-    let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload, staging, by: caller.origin() };
+    let ((manifest, text), upload) = parts(&mut form, &app).await?;
+    let new = NewVersion {
+        tenant: caller.tenant.clone(),
+        model: model.clone(),
+        manifest,
+        upload,
+        signed: Signed { manifest: text, signatures },
+        staging,
+        may_grant: caller.who.may(Scope::PluginsGrant, &caller.tenant),
+        by: caller.origin(),
+    };
     let loader = app.loader.clone();
     let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
     let state = app.loader.slots().state(&caller.tenant, &model);
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(VersionDocument::new(record, state.as_ref()))))
 }
 
-/// What a form brings: the manifest, and the artifact where the manifest needs one.
-async fn parts(form: &mut Form, app: &App) -> Result<(Manifest, Option<Upload>), ApiError> {
+/// What a form brings: the manifest with the digest of its text, and the artifact where the manifest needs one.
+async fn parts(form: &mut Form, app: &App) -> Result<((Manifest, Digest), Option<Upload>), ApiError> {
     let mut manifest = None;
     let mut artifact = None;
     while let Some(part) = form.next_part().await? {
@@ -71,7 +85,8 @@ async fn parts(form: &mut Form, app: &App) -> Result<(Manifest, Option<Upload>),
             Some("manifest") if manifest.is_none() => {
                 let json = part.content_type().is_some_and(|content_type| content_type.starts_with("application/json"))
                     || part.file_name().is_some_and(|name| name.ends_with(".json"));
-                manifest = Some(read_manifest(&form::text(part, MANIFEST_BYTES).await?, json)?);
+                let text = form::text(part, MANIFEST_BYTES).await?;
+                manifest = Some((read_manifest(&text, json)?, Digest::of(text.as_bytes())));
             }
             Some("model") if artifact.is_none() => {
                 let mut upload = app.loader.artifacts().begin(app.http.max_model_bytes).await?;
@@ -86,7 +101,7 @@ async fn parts(form: &mut Form, app: &App) -> Result<(Manifest, Option<Upload>),
     }
     let lacks = |part: &str| ApiError::new(INVALID_INPUT, format!("the form lacks the part `{part}`: expected `manifest` and `model`"));
     let manifest = manifest.ok_or_else(|| lacks("manifest"))?;
-    if artifact.is_none() && manifest.predictor.is_none() {
+    if artifact.is_none() && manifest.0.predictor.is_none() {
         return Err(lacks("model"));
     }
     Ok((manifest, artifact))
@@ -127,7 +142,11 @@ pub(super) async fn list(
 pub(super) async fn get(State(app): State<App>, caller: Caller, Named(model): Named<ModelRef>) -> Result<Json<VersionDocument>, ApiError> {
     let state = app.loader.slots().state(&caller.tenant, &model);
     match (app.loader.store().version(&caller.tenant, &model).await?, state) {
-        (Some(record), state) => Ok(Json(VersionDocument::new(record, state.as_ref()))),
+        (Some(record), state) => {
+            let signatures = app.loader.store().version_signatures(&caller.tenant, &model).await?;
+            let signers = app.loader.trust().signers(&caller.tenant, &signatures);
+            Ok(Json(VersionDocument::new(record, state.as_ref()).signed_by(signers)))
+        }
         // The configuration lists it, and it never got as far as the registry.
         (None, Some(VersionState::Failed(why))) => Ok(Json(VersionDocument::failed(&model, why))),
         _ => Err(ApiError::new(NOT_FOUND, format!("there is no version `{}` of a model `{}`", model.version, model.name))),

@@ -37,6 +37,8 @@ scopes! {
     PluginsRead "plugins:read";
     /// Upload and delete them.
     PluginsWrite "plugins:write";
+    /// Grant plugins, in a manifest, what the version before did not grant.
+    PluginsGrant "plugins:grant";
     /// Say how traffic is shared among versions.
     RolloutsWrite "rollouts:write";
     /// Hand in jobs.
@@ -53,6 +55,8 @@ scopes! {
     AdminWorkers "admin:workers";
     /// Issue and revoke keys.
     AdminKeys "admin:keys";
+    /// Say whose signatures count, and revoke digests.
+    AdminTrust "admin:trust";
 }
 
 impl Scope {

@@ -16,6 +16,9 @@ pub struct DeployPlugin {
     pub version: String,
     /// The component; relative to the configuration file.
     pub file: PathBuf,
+    /// Files with signatures, one on a line; relative to the configuration file.
+    #[serde(default)]
+    pub signatures: Vec<PathBuf>,
 }
 
 /// A version of a model that is deployed at start.
@@ -31,12 +34,16 @@ pub struct DeployModel {
     pub file: Option<PathBuf>,
     /// The manifest, TOML or JSON; relative to the configuration file.
     pub manifest: PathBuf,
+    /// Files with signatures, one on a line; relative to the configuration file.
+    #[serde(default)]
+    pub signatures: Vec<PathBuf>,
 }
 
 pub(super) fn plugins(reader: &mut Reader, folder: &Path) -> Vec<DeployPlugin> {
     let mut plugins: Vec<DeployPlugin> = list(reader, "plugins", &["name", "version", "file"]);
     for plugin in &mut plugins {
         plugin.file = folder.join(&plugin.file);
+        plugin.signatures.iter_mut().for_each(|file| *file = folder.join(&file));
     }
     plugins
 }
@@ -46,6 +53,7 @@ pub(super) fn models(reader: &mut Reader, folder: &Path) -> Vec<DeployModel> {
     for model in &mut models {
         model.file = model.file.as_ref().map(|file| folder.join(file));
         model.manifest = folder.join(&model.manifest);
+        model.signatures.iter_mut().for_each(|file| *file = folder.join(&file));
     }
     models
 }

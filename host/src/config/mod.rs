@@ -40,6 +40,8 @@ pub struct Config {
     pub auth: Auth,
     /// `[tls]`; none speaks plain text.
     pub tls: Option<TlsFiles>,
+    /// Only what is signed is taken in and run, of every tenant.
+    pub require_signatures: bool,
     /// `[audit]`.
     pub audit: Audit,
     /// `[quotas]`: of a tenant about which nothing was said.
@@ -220,6 +222,7 @@ impl Config {
             },
             auth: auth::auth(&mut reader, folder),
             tls: auth::tls(&mut reader, folder),
+            require_signatures: reader.boolean("require_signatures", false),
             audit: auth::audit(&mut reader),
             quotas: auth::quotas(&mut reader),
             plugins: deploy::plugins(&mut reader, folder),

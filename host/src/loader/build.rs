@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bulkhead_registry::{Digest, Manifest, ModelRef, PluginRef, Reuse, Runtime, TenantId};
+use bulkhead_registry::{Digest, Manifest, ModelRef, PluginRef, Reuse, Runtime, SignatureRecord, TenantId};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -13,8 +13,17 @@ use crate::predict::{Core, LocalCache, Slot, SlotParts};
 use crate::sandbox::{Limits, Plugin, Transform, Use, UseOptions, World};
 
 impl Loader {
-    /// Loads a version from its artifact.
-    pub(super) async fn build(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Digest) -> Result<Slot, LoaderError> {
+    /// Loads a version from its artifact, where it may run: its signatures are those of the registry, or of its upload.
+    pub(super) async fn build(
+        &self,
+        tenant: &TenantId,
+        model: &ModelRef,
+        manifest: &Manifest,
+        artifact: &Digest,
+        signatures: &[SignatureRecord],
+    ) -> Result<Slot, LoaderError> {
+        let provenance = self.provenance(tenant, model, manifest, artifact, signatures).await?;
+        self.trust().stands(tenant, &provenance)?;
         let transforms = self.transforms(tenant, manifest).await?;
         let (core, granted) = match (manifest.runtime, &manifest.predictor) {
             (Runtime::Onnx, _) => (Core::Engine(self.model(tenant, model, manifest, artifact).await?), BTreeMap::new()),
@@ -40,6 +49,7 @@ impl Loader {
             metrics: self.0.metrics.version(tenant.as_str(), model.name.as_str(), &model.version.to_string()),
             identity,
             cache,
+            provenance,
         }))
     }
 

@@ -1,16 +1,18 @@
 //! Start: what the registry has comes back, and what the configuration lists is deployed. One version that can't be
 //! loaded never stops the others.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bulkhead_registry::{Manifest, ModelRef, Origin, PluginRef, Stage, TenantId, VersionRecord};
+use bulkhead_registry::{Digest, Manifest, ModelRef, Origin, PluginRef, Stage, TenantId, VersionRecord};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Loader, LoaderError, NewVersion};
+use super::{Loader, LoaderError, NewVersion, Signed};
 use crate::config::{DeployModel, DeployPlugin};
 use crate::predict::State;
+use crate::signing::Signature;
 
 /// Bytes of an artifact that are in memory at one time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -60,15 +62,16 @@ impl Loader {
             self.slots().set(&record.tenant, &record.model, State::Unloaded);
             return None;
         }
-        match self.build(&record.tenant, &record.model, &record.manifest, &record.digest).await {
-            Ok(slot) => {
-                self.place(&record, slot);
-                None
-            }
+        let built = match self.build_recorded(&record).await {
+            Ok(slot) => self.place(&record, slot),
+            Err(error) => Err(error),
+        };
+        match built {
+            Ok(()) => None,
             Err(error) => {
                 let why = error.to_string();
                 tracing::error!(tenant = record.tenant.as_str(), model = %record.model, why, "a version could not be loaded");
-                self.slots().set(&record.tenant, &record.model, State::Failed(why.clone()));
+                self.slots().set(&record.tenant, &record.model, State::of(error));
                 if record.stage == Stage::Production {
                     self.slots().set_production(&record.tenant, &record.model.name, Some(record.model.version.clone()));
                 }
@@ -98,16 +101,17 @@ impl Loader {
 
     async fn deploy_plugin(&self, tenant: &TenantId, plugin: &DeployPlugin) -> Result<(), String> {
         let reference: PluginRef = format!("{}@{}", plugin.name, plugin.version).parse().map_err(readable)?;
-        let bytes = tokio::fs::read(&plugin.file).await.map_err(|error| format!("`{}` can't be read: {error}", plugin.file.display()))?;
-        self.add_plugin(tenant, reference, bytes, &Origin::host()).await.map(drop).map_err(readable)
+        let bytes = tokio::fs::read(&plugin.file).await.map_err(|error| unreadable(&plugin.file, &error))?;
+        let signatures = signatures(&plugin.signatures).await?;
+        self.add_plugin(tenant, reference, bytes, &signatures, &Origin::host()).await.map(drop).map_err(readable)
     }
 
     async fn deploy_model(&self, tenant: &TenantId, model: &DeployModel) -> Result<(), String> {
         let reference: ModelRef = format!("{}@{}", model.name, model.version).parse().map_err(readable)?;
         let outcome = async {
-            let unreadable = |path: &std::path::Path, error: std::io::Error| format!("`{}` can't be read: {error}", path.display());
-            let text = tokio::fs::read_to_string(&model.manifest).await.map_err(|error| unreadable(&model.manifest, error))?;
+            let text = tokio::fs::read_to_string(&model.manifest).await.map_err(|error| unreadable(&model.manifest, &error))?;
             let json = model.manifest.extension().is_some_and(|extension| extension == "json");
+            let signed = Signed { manifest: Digest::of(text.as_bytes()), signatures: signatures(&model.signatures).await? };
             let manifest = if json { Manifest::from_json(&text) } else { Manifest::from_toml(&text) }.map_err(readable)?;
             let upload = match &model.file {
                 None if manifest.predictor.is_none() => {
@@ -115,17 +119,19 @@ impl Loader {
                 }
                 None => None,
                 Some(path) => {
-                    let mut file = tokio::fs::File::open(path).await.map_err(|error| unreadable(path, error))?;
+                    let mut file = tokio::fs::File::open(path).await.map_err(|error| unreadable(path, &error))?;
                     let mut upload = self.artifacts().begin(u64::MAX).await.map_err(readable)?;
                     let mut piece = Vec::with_capacity(PIECE_BYTES);
-                    while file.read_buf(&mut piece).await.map_err(|error| unreadable(path, error))? > 0 {
+                    while file.read_buf(&mut piece).await.map_err(|error| unreadable(path, &error))? > 0 {
                         upload.write(&piece).await.map_err(readable)?;
                         piece.clear();
                     }
                     Some(upload)
                 }
             };
-            let new = NewVersion { tenant: tenant.clone(), model: reference.clone(), manifest, upload, staging: false, by: Origin::host() };
+            let (tenant, model, by) = (tenant.clone(), reference.clone(), Origin::host());
+            // Whoever writes the configuration may grant whatever there is.
+            let new = NewVersion { tenant, model, manifest, upload, signed, staging: false, may_grant: true, by };
             self.add_version(new).await.map_err(readable)
         }
         .await;
@@ -145,6 +151,20 @@ impl Loader {
             }
         }
     }
+}
+
+/// Of files that hold some each, one on a line.
+async fn signatures(files: &[PathBuf]) -> Result<Vec<Signature>, String> {
+    let mut all = Vec::new();
+    for path in files {
+        let text = tokio::fs::read_to_string(path).await.map_err(|error| unreadable(path, &error))?;
+        all.extend(Signature::lines(&text).map_err(|error| format!("`{}`: {error}", path.display()))?);
+    }
+    Ok(all)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("`{}` can't be read: {error}", path.display())
 }
 
 fn readable(error: impl std::fmt::Display) -> String {

@@ -8,6 +8,7 @@ use crate::confined::LoadError;
 use crate::engine::BackendError;
 use crate::sandbox::{Refused, SandboxError};
 use crate::tenants::Exceeded;
+use crate::trust::{Barred, SignatureError};
 
 /// Why something can't be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,15 @@ pub enum LoaderError {
     /// The tenant keeps, or has compiled, as much as it may.
     #[error(transparent)]
     Quota(#[from] Exceeded),
+    /// It may not run: it was revoked, or nobody vouches for it.
+    #[error(transparent)]
+    Barred(#[from] Barred),
+    /// The signatures that come with an upload are not accepted.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The manifest grants a plugin what it did not have, and whoever brings it may not.
+    #[error("{0}")]
+    Grant(String),
     /// The upload brings an artifact that the manifest has no use for, or lacks one that it needs.
     #[error("{0}")]
     Parts(String),

@@ -56,7 +56,15 @@ mod tests {
         let tenant = TenantId::default_tenant();
         assert!(isolation.of(&tenant).unwrap().is_some());
         let quotas = bulkhead_registry::Quotas::default();
-        let record = bulkhead_registry::TenantRecord { tenant: tenant.clone(), trusted: true, disabled: false, require_signatures: false, quotas, created_at: 0, updated_at: 0 };
+        let record = bulkhead_registry::TenantRecord {
+            tenant: tenant.clone(),
+            trusted: true,
+            disabled: false,
+            require_signatures: false,
+            quotas,
+            created_at: 0,
+            updated_at: 0,
+        };
         tenants.say(&record);
         assert!(isolation.of(&tenant).unwrap().is_none());
     }

@@ -4,11 +4,13 @@ mod build;
 mod deploy;
 mod error;
 mod fit;
+mod grants;
 mod isolation;
 mod models;
 mod plugins;
 mod predictor;
 mod retire;
+mod trust;
 mod versions;
 
 use std::collections::HashMap;
@@ -21,13 +23,14 @@ pub use deploy::Problem;
 pub use error::LoaderError;
 pub use isolation::Isolation;
 pub use models::{ModelKey, ModelPlace};
-pub use versions::NewVersion;
+pub use versions::{NewVersion, Signed};
 
 use crate::engine::Engine;
 use crate::predict::Slots;
 use crate::sandbox::{Plugin, Sandboxes};
 use crate::telemetry::metrics::Metrics;
 use crate::tenants::Tenants;
+use crate::trust::Trust;
 
 /// Held by who changes a model.
 pub type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -54,6 +57,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What each tenant may take.
     pub tenants: Arc<Tenants>,
+    /// What may run.
+    pub trust: Arc<Trust>,
     /// Models in memory, which live as long as somebody uses them.
     pub models: Mutex<HashMap<ModelKey, ModelPlace>>,
     /// Plugins that are compiled.
@@ -90,6 +95,12 @@ impl Loader {
         &self.0.isolation
     }
 
+    /// What may run.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
     /// What answers.
     #[must_use]
     pub fn slots(&self) -> &Slots {
@@ -113,7 +124,7 @@ impl Loader {
         self.0.metrics.set_versions(
             count(|state| matches!(state, State::Ready(_))),
             count(|state| matches!(state, State::Unloaded | State::Stopped)),
-            count(|state| matches!(state, State::Failed(_))),
+            count(|state| matches!(state, State::Failed(_) | State::Barred(_))),
         );
     }
 }

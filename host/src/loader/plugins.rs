@@ -2,20 +2,37 @@
 
 use bulkhead_registry::{Deleted, Digest, Kept, Origin, PluginRecord, PluginRef, Put, TenantId};
 
+use super::trust::kept;
 use super::{Loader, LoaderError};
 use crate::clock;
-use crate::sandbox::Plugin;
+use crate::sandbox::{Plugin, World};
+use crate::signing::{Signature, Statement};
+use crate::trust::SignatureError;
 
 impl Loader {
     /// Takes a component in: checked, compiled and tried before it is recorded. True where it was not there before.
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn add_plugin(&self, tenant: &TenantId, plugin: PluginRef, bytes: Vec<u8>, by: &Origin) -> Result<(PluginRecord, bool), LoaderError> {
+    pub async fn add_plugin(
+        &self,
+        tenant: &TenantId,
+        plugin: PluginRef,
+        bytes: Vec<u8>,
+        signatures: &[Signature],
+        by: &Origin,
+    ) -> Result<(PluginRecord, bool), LoaderError> {
         let digest = Digest::of(&bytes);
+        self.trust().takes(tenant, &format!("plugin `{plugin}`"), &digest)?;
         if let Some(there) = self.store().plugin(tenant, &plugin).await? {
-            return if there.digest == digest { Ok((there, false)) } else { Err(conflict(&plugin, &there)) };
+            if there.digest != digest {
+                return Err(conflict(&plugin, &there));
+            }
+            return self.sign_plugin(there, signatures, by).await.map(|there| (there, false));
         }
+        // Before anything is compiled: nobody who does not sign has the compiler at hand.
+        let worlds = World::ALL.map(|world| Statement::plugin(&plugin, digest, world.name()));
+        let (at, counted) = self.trust().check(tenant, &worlds, signatures)?;
         let size = bytes.len() as u64;
         let bounds = self.0.tenants.tenant(tenant);
         let more = Kept { bytes: size, versions: 0 };
@@ -28,6 +45,11 @@ impl Loader {
         bounds.compiled(began.elapsed());
         drop(compiling);
         let compiled = compiled?;
+        if !counted.is_empty() && World::ALL[at] != compiled.world() {
+            let key = counted.first().map(|signature| signature.key().to_string()).unwrap_or_default();
+            let what = format!("plugin `{plugin}`, which is a {} and not a {}", compiled.world().name(), World::ALL[at].name());
+            return Err(SignatureError::Unfit { key, what }.into());
+        }
         // In this order everywhere: who removes bytes waits for the former, and with it all who come later.
         let _recording = self.0.blobs.read().await;
         let _storing = bounds.storing().await;
@@ -46,7 +68,7 @@ impl Loader {
             description: serde_json::json!({ "summary": summary }),
             created_at: clock::unix_ms(),
         };
-        match self.store().put_plugin(record, by).await? {
+        match self.store().put_plugin(record, &kept(&counted, None), by).await? {
             Put::Created(record) => {
                 self.0.plugins.lock().insert((tenant.clone(), plugin), compiled);
                 Ok((record, true))
@@ -54,6 +76,17 @@ impl Loader {
             Put::Same(record) => Ok((record, false)),
             Put::Conflict(there) => Err(conflict(&plugin, &there)),
         }
+    }
+
+    /// Adds signatures to a plugin that is there: what was not vouched for may be now.
+    async fn sign_plugin(&self, there: PluginRecord, signatures: &[Signature], by: &Origin) -> Result<PluginRecord, LoaderError> {
+        if signatures.is_empty() {
+            return Ok(there);
+        }
+        let (_, counted) = self.trust().check(&there.tenant, &[Statement::plugin(&there.plugin, there.digest, &there.world)], signatures)?;
+        self.store().put_plugin(there.clone(), &kept(&counted, None), by).await?;
+        self.vouched_anew(&there.tenant).await?;
+        Ok(there)
     }
 
     /// Removes a plugin that no version refers to.

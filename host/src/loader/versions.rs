@@ -7,10 +7,12 @@ use bulkhead_registry::{
     Upload, Version, VersionRecord,
 };
 
+use super::trust::kept;
 use super::{Loader, LoaderError};
 use crate::clock;
 use crate::predict::{Slot, State};
 use crate::runner::SignatureDocument;
+use crate::signing::{Signature, Statement};
 
 /// A version that is to be taken in.
 pub struct NewVersion {
@@ -22,10 +24,23 @@ pub struct NewVersion {
     pub manifest: Manifest,
     /// Its artifact, all of it written; none for a predictor, which has none but its component.
     pub upload: Option<Upload>,
+    /// Who vouches for it.
+    pub signed: Signed,
     /// Keeps it out of production though it is the model's first.
     pub staging: bool,
+    /// Whoever brings it may grant plugins what they did not have.
+    pub may_grant: bool,
     /// Who brings it.
     pub by: Origin,
+}
+
+/// The signatures that come with a version, and what they are on beside what is in its record.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Of the manifest's text, as it came.
+    pub manifest: Digest,
+    /// The signatures.
+    pub signatures: Vec<Signature>,
 }
 
 impl Loader {
@@ -33,12 +48,13 @@ impl Loader {
     ///
     /// # Errors
     /// See [`LoaderError`].
-    pub async fn add_version(&self, new: NewVersion) -> Result<(VersionRecord, bool), LoaderError> {
-        let NewVersion { tenant, model, manifest, upload, staging, by } = new;
+    pub async fn add_version(&self, mut new: NewVersion) -> Result<(VersionRecord, bool), LoaderError> {
+        let NewVersion { tenant, model, upload, .. } = &mut new;
+        let (tenant, upload) = (tenant.clone(), upload.take());
         let _turn = self.turn(&tenant, model.name.as_str()).await;
         let recording = self.0.blobs.read().await;
-        let stored = self.artifact(&tenant, &manifest, upload).await?;
-        let outcome = self.try_and_record((&tenant, &model), manifest, &stored, staging, &by).await;
+        let stored = self.artifact(&tenant, &new.manifest, upload).await?;
+        let outcome = self.try_and_record(new, &stored).await;
         drop(recording);
         if outcome.is_err()
             && let Err(error) = self.drop_unused(&stored.digest).await
@@ -65,21 +81,26 @@ impl Loader {
         }
     }
 
-    async fn try_and_record(
-        &self,
-        (tenant, model): (&TenantId, &ModelRef),
-        manifest: Manifest,
-        stored: &Stored,
-        staging: bool,
-        by: &Origin,
-    ) -> Result<(VersionRecord, bool), LoaderError> {
+    async fn try_and_record(&self, new: NewVersion, stored: &Stored) -> Result<(VersionRecord, bool), LoaderError> {
+        let NewVersion { tenant, model, manifest, signed, staging, may_grant, by, .. } = new;
+        let (tenant, model, by) = (&tenant, &model, &by);
+        self.trust().takes(tenant, &named(model), &stored.digest)?;
         if let Some(there) = self.store().version(tenant, model).await? {
-            return if there.digest == stored.digest && there.manifest == manifest { Ok((there, false)) } else { Err(conflict(model, &there)) };
+            if there.digest != stored.digest || there.manifest != manifest {
+                return Err(conflict(model, &there));
+            }
+            return self.sign_version(there, &signed, by).await.map(|there| (there, false));
         }
+        if !may_grant {
+            self.no_new_grants(tenant, model, &manifest).await?;
+        }
+        let statement = Statement::model(model, stored.digest, signed.manifest, &manifest);
+        let (_, counted) = self.trust().check(tenant, &[statement], &signed.signatures)?;
+        let signatures = kept(&counted, Some(signed.manifest));
         let bounds = self.0.tenants.tenant(tenant);
         let more = Kept { bytes: stored.size, versions: 1 };
         bounds.room(self.store().kept(tenant).await?, more)?;
-        let slot = self.build(tenant, model, &manifest, &stored.digest).await?;
+        let slot = self.build(tenant, model, &manifest, &stored.digest, &signatures).await?;
         let _storing = bounds.storing().await;
         bounds.room(self.store().kept(tenant).await?, more)?;
         let signature = serde_json::to_value(SignatureDocument::from(slot.signature())).unwrap_or_default();
@@ -93,16 +114,28 @@ impl Loader {
             stage: Stage::Staging,
             created_at: clock::unix_ms(),
         };
-        let put = self.store().put_version(record, if staging { PutStage::Staging } else { PutStage::Auto }, by).await?;
+        let put = self.store().put_version(record, if staging { PutStage::Staging } else { PutStage::Auto }, &signatures, by).await?;
         match put {
             Put::Created(record) => {
-                self.place(&record, slot);
+                self.place(&record, slot)?;
                 tracing::info!(tenant = tenant.as_str(), model.name = model.name.as_str(), version = %model.version, "a version is ready");
                 Ok((record, true))
             }
             Put::Same(record) => Ok((record, false)),
             Put::Conflict(there) => Err(conflict(model, &there)),
         }
+    }
+
+    /// Adds signatures to a version that is there: where it was not vouched for, it may be now.
+    async fn sign_version(&self, there: VersionRecord, signed: &Signed, by: &Origin) -> Result<VersionRecord, LoaderError> {
+        if signed.signatures.is_empty() {
+            return Ok(there);
+        }
+        let statement = Statement::model(&there.model, there.digest, signed.manifest, &there.manifest);
+        let (_, counted) = self.trust().check(&there.tenant, &[statement], &signed.signatures)?;
+        self.store().put_version(there.clone(), PutStage::Staging, &kept(&counted, Some(signed.manifest)), by).await?;
+        self.vouched_anew(&there.tenant).await?;
+        Ok(there)
     }
 
     /// Makes a version the one that answers. It is loaded first, so that no request meets a gap.
@@ -126,12 +159,19 @@ impl Loader {
     /// See [`LoaderError`].
     pub async fn roll_back(&self, tenant: &TenantId, name: &ModelName, by: &Origin) -> Result<(Version, Version), LoaderError> {
         let _turn = self.turn(tenant, name.as_str()).await;
+        // What may not run is no place to go back to: what answers now goes on.
+        if let Some(version) = self.store().before_production(tenant, name).await? {
+            let target = ModelRef { name: name.clone(), version };
+            if let Some(record) = self.store().version(tenant, &target).await? {
+                self.may_run(&record).await?;
+            }
+        }
         match self.store().rollback(tenant, name, by).await? {
             RolledBack::Done { from, to } => {
                 let target = ModelRef { name: name.clone(), version: to.clone() };
                 // It answered before; should it not load now, the version rolled back from is what must not answer.
                 if let Err(error) = self.load_if_needed(tenant, &target).await {
-                    self.slots().set(tenant, &target, State::Failed(error.to_string()));
+                    self.slots().set(tenant, &target, State::of(error));
                 }
                 self.slots().set_production(tenant, name, Some(to.clone()));
                 self.archive(tenant, ModelRef { name: name.clone(), version: from.clone() });
@@ -213,17 +253,23 @@ impl Loader {
         if !versions.is_empty() {
             self.note(tenant, name, "model.load", by).await?;
         }
+        let mut barred = None;
         for (model, state) in &versions {
             let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
             match (state, record.stage) {
                 (State::Ready(_) | State::Unloaded, _) => {}
+                // The others are loaded all the same.
+                (State::Barred(why), _) => barred = Some(why.clone()),
                 // Those are loaded when they are asked for.
                 (State::Stopped, Stage::Archived) => drop(self.slots().set(tenant, model, State::Unloaded)),
                 _ => self.load_if_needed(tenant, model).await?,
             }
         }
         self.count_versions();
-        Ok(!versions.is_empty())
+        match barred {
+            Some(why) => Err(why.into()),
+            None => Ok(!versions.is_empty()),
+        }
     }
 
     /// Writes down what changes nothing in the registry.
@@ -252,26 +298,59 @@ impl Loader {
             return Ok(());
         }
         let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
-        let slot = self.build(tenant, model, &record.manifest, &record.digest).await?;
-        self.slots().set(tenant, model, State::Ready(Arc::new(slot)));
+        let loaded = match self.build_recorded(&record).await {
+            Ok(slot) => self.put_in_place(tenant, model, slot),
+            Err(error) => Err(error),
+        };
+        // Known from now on, so that who asks next need not wait for the registry to hear it.
+        if let Err(LoaderError::Barred(why)) = &loaded {
+            self.slots().set(tenant, model, State::Barred(why.clone()));
+        }
         self.count_versions();
-        Ok(())
+        loaded
     }
 
-    /// Puts a slot where requests find it.
-    pub(super) fn place(&self, record: &VersionRecord, slot: Slot) {
-        self.slots().set(&record.tenant, &record.model, State::Ready(Arc::new(slot)));
+    /// Loads a version of the registry.
+    pub(super) async fn build_recorded(&self, record: &VersionRecord) -> Result<Slot, LoaderError> {
+        let VersionRecord { tenant, model, manifest, digest, .. } = record;
+        let signatures = self.store().version_signatures(tenant, model).await?;
+        self.build(tenant, model, manifest, digest, &signatures).await
+    }
+
+    /// Puts a slot where requests find it, in production where its record says so.
+    pub(super) fn place(&self, record: &VersionRecord, slot: Slot) -> Result<(), LoaderError> {
+        let placed = self.put_in_place(&record.tenant, &record.model, slot);
         if record.stage == Stage::Production {
             self.slots().set_production(&record.tenant, &record.model.name, Some(record.model.version.clone()));
         }
         self.count_versions();
+        placed
+    }
+
+    /// The same, unless it may not run since it was looked at last.
+    fn put_in_place(&self, tenant: &TenantId, model: &ModelRef, slot: Slot) -> Result<(), LoaderError> {
+        let slot = Arc::new(slot);
+        let placed = self.slots().place(tenant, model, Arc::clone(&slot), |slot| self.trust().stands(tenant, &slot.provenance()));
+        match placed {
+            Ok(Some(before)) => self.retire(before),
+            Ok(None) => {}
+            Err(why) => {
+                self.retire(slot);
+                return Err(why.into());
+            }
+        }
+        Ok(())
     }
 }
 
 fn not_found(model: &ModelRef) -> LoaderError {
-    LoaderError::NotFound(format!("version `{}` of model `{}`", model.version, model.name))
+    LoaderError::NotFound(named(model))
+}
+
+pub(super) fn named(model: &ModelRef) -> String {
+    format!("version `{}` of model `{}`", model.version, model.name)
 }
 
 fn conflict(model: &ModelRef, there: &VersionRecord) -> LoaderError {
-    LoaderError::AlreadyExists { what: format!("version `{}` of model `{}`", model.version, model.name), there: there.digest.to_string() }
+    LoaderError::AlreadyExists { what: named(model), there: there.digest.to_string() }
 }

@@ -3,6 +3,7 @@
 use crate::runner::RunError;
 use crate::sandbox::SandboxError;
 use crate::tensor_json::Malformed;
+use crate::trust::Barred;
 
 /// Why a predict request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum PredictError {
     /// The model gave none.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The version may not run any more, since after the request had begun.
+    #[error("the version does not answer any more: {0}")]
+    Barred(Barred),
     /// The body is no tensors.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -93,6 +97,8 @@ impl PredictError {
                 RunError::EngineGone { .. } => "engine_unavailable",
                 RunError::Stopped => "not_ready",
             },
+            Self::Barred(Barred::Revoked { .. }) => "revoked",
+            Self::Barred(Barred::Unsigned { .. }) => "not_ready",
             Self::Malformed(_) | Self::OutputTwice { .. } | Self::UnknownOutput { .. } => "invalid_input",
             Self::NotTensors { .. } => "unsupported_media_type",
         }

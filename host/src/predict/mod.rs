@@ -3,6 +3,7 @@
 
 mod cache;
 mod error;
+mod halt;
 mod key;
 mod slots;
 
@@ -76,7 +77,16 @@ impl Reply {
 pub async fn run(slot: &Slot, request: &RequestInfo, ask: Ask) -> Result<Reply, PredictError> {
     let began = clock::now();
     let mut going = Going { slot, began, over: false };
-    let answered = answer(slot, request, ask).await;
+    let answered = match slot.why_halted() {
+        // It was picked before, and the body came later.
+        Some(why) => Err(PredictError::Barred(why.clone())),
+        None => tokio::select! {
+            // What can be answered at once is: nobody registers for an end that mostly never comes.
+            biased;
+            answered = answer(slot, request, ask) => answered,
+            why = slot.halted() => Err(PredictError::Barred(why)),
+        },
+    };
     going.over = true;
     match answered {
         Ok(reply) => {

@@ -9,13 +9,20 @@ use bulkhead_registry::{ModelName, ModelRef, TenantId, Version};
 use parking_lot::Mutex;
 
 use super::cache::{AnswerCache, LocalCache};
+use super::halt::Halt;
 use crate::engine::Loaded;
 use crate::runner::Signature;
 use crate::sandbox::{Ports, Predictor, Transform};
 use crate::telemetry::metrics::VersionMetrics;
+use crate::trust::{Barred, Provenance};
 
 /// A loaded version of a model.
-pub struct Slot(SlotParts);
+pub struct Slot {
+    parts: SlotParts,
+    /// Swapped where somebody signs what is loaded already.
+    provenance: ArcSwap<Provenance>,
+    halt: Halt,
+}
 
 /// What a slot is made of.
 pub struct SlotParts {
@@ -35,6 +42,8 @@ pub struct SlotParts {
     pub identity: [u8; 32],
     /// Where its answers are kept, if they are.
     pub cache: Option<LocalCache>,
+    /// What it is made of, and who vouches for that.
+    pub provenance: Provenance,
 }
 
 /// What answers inside the transforms.
@@ -96,44 +105,71 @@ impl Core {
 impl Slot {
     /// A slot of these parts.
     #[must_use]
-    pub fn new(parts: SlotParts) -> Self {
-        Self(parts)
+    pub fn new(mut parts: SlotParts) -> Self {
+        let provenance = ArcSwap::from_pointee(std::mem::take(&mut parts.provenance));
+        Self { parts, provenance, halt: Halt::default() }
+    }
+
+    /// What it is made of, and who vouches for that.
+    #[must_use]
+    pub fn provenance(&self) -> Arc<Provenance> {
+        self.provenance.load_full()
+    }
+
+    /// Says anew who vouches for it.
+    pub fn set_provenance(&self, provenance: Provenance) {
+        self.provenance.store(Arc::new(provenance));
+    }
+
+    /// Ends its requests, those under way too: it may not run any more.
+    pub fn halt(&self, why: Barred) {
+        self.halt.halt(why);
+    }
+
+    /// Why it may not run any more, where it may not.
+    pub(super) fn why_halted(&self) -> Option<&Barred> {
+        self.halt.why()
+    }
+
+    /// Waits until it may not run any more; mostly for ever.
+    pub(super) async fn halted(&self) -> Barred {
+        self.halt.halted().await
     }
 
     /// Name of the model.
     #[must_use]
     pub fn model(&self) -> &Arc<str> {
-        &self.0.model
+        &self.parts.model
     }
 
     /// Version of the model.
     #[must_use]
     pub fn version(&self) -> &Arc<str> {
-        &self.0.version
+        &self.parts.version
     }
 
     /// Outermost first.
     #[must_use]
     pub fn transforms(&self) -> &[Transform] {
-        &self.0.transforms
+        &self.parts.transforms
     }
 
     /// Request headers that transforms may see.
     #[must_use]
     pub fn headers(&self) -> &[String] {
-        &self.0.headers
+        &self.parts.headers
     }
 
     /// What answers inside the transforms.
     #[must_use]
     pub fn core(&self) -> &Core {
-        &self.0.core
+        &self.parts.core
     }
 
     /// The loaded model, where that is what answers.
     #[must_use]
     pub fn engine(&self) -> Option<&dyn Loaded> {
-        match &self.0.core {
+        match &self.parts.core {
             Core::Engine(model) => Some(&**model),
             Core::Predictor(_) => None,
         }
@@ -142,13 +178,13 @@ impl Slot {
     /// The component that answers, where one does.
     #[must_use]
     pub fn predictor(&self) -> Option<&Predictor> {
-        self.0.core.predictor()
+        self.parts.core.predictor()
     }
 
     /// All models that it keeps in memory.
     #[must_use]
     pub fn models(&self) -> &[Arc<dyn Loaded>] {
-        match &self.0.core {
+        match &self.parts.core {
             Core::Engine(model) => std::slice::from_ref(model),
             Core::Predictor(driver) => &driver.models,
         }
@@ -157,29 +193,29 @@ impl Slot {
     /// Tensors that go in and come out inside the transforms.
     #[must_use]
     pub fn signature(&self) -> &Signature {
-        self.0.core.signature()
+        self.parts.core.signature()
     }
 
     /// Stands for tenant, artifact, plugins with their configuration, and the models that these may run.
     #[must_use]
     pub fn identity(&self) -> &[u8; 32] {
-        &self.0.identity
+        &self.parts.identity
     }
 
     /// Keeps its answers.
     #[must_use]
     pub fn is_cached(&self) -> bool {
-        self.0.cache.is_some()
+        self.parts.cache.is_some()
     }
 
     pub(super) fn cache(&self) -> Option<&dyn AnswerCache> {
-        self.0.cache.as_ref().map(|cache| cache as &dyn AnswerCache)
+        self.parts.cache.as_ref().map(|cache| cache as &dyn AnswerCache)
     }
 
     /// What counts it.
     #[must_use]
     pub fn metrics(&self) -> &VersionMetrics {
-        &self.0.metrics
+        &self.parts.metrics
     }
 }
 
@@ -194,6 +230,8 @@ pub enum State {
     Stopped,
     /// Could not be loaded.
     Failed(String),
+    /// May not run: it, or what it is made of, was revoked, or nobody vouches for it whose signature counts.
+    Barred(Barred),
 }
 
 /// Which version of a model answers, and why that one.
@@ -231,6 +269,9 @@ pub enum Missing {
     /// Could not be loaded.
     #[error("version `{1}` of model `{0}` could not be loaded: {2}")]
     Failed(String, String, String),
+    /// May not run.
+    #[error("version `{1}` of model `{0}` does not answer: {2}")]
+    Barred(String, String, Barred),
     /// Somebody took it out of memory.
     #[error("model `{0}` was unloaded: load it again by POST /v2/repository/models/{0}/load")]
     Stopped(String),
@@ -245,6 +286,15 @@ struct Entry {
     /// The production version's slot, found without comparing versions.
     current: Option<Arc<Slot>>,
     versions: HashMap<String, State>,
+}
+
+impl Entry {
+    fn find_current(&mut self) {
+        self.current = self.production.as_ref().and_then(|version| match self.versions.get(version.as_str()) {
+            Some(State::Ready(slot)) => Some(Arc::clone(slot)),
+            _ => None,
+        });
+    }
 }
 
 type Table = HashMap<String, HashMap<String, Arc<Entry>>>;
@@ -280,6 +330,7 @@ impl Slots {
             Some(State::Stopped) => Err(Missing::Stopped(model.to_owned())),
             Some(State::Unloaded) => Err(Missing::Unloaded(model.to_owned(), version.to_owned())),
             Some(State::Failed(why)) => Err(Missing::Failed(model.to_owned(), version.to_owned(), why.clone())),
+            Some(State::Barred(why)) => Err(Missing::Barred(model.to_owned(), version.to_owned(), why.clone())),
             None => Err(Missing::Version(model.to_owned(), version.to_owned())),
         }
     }
@@ -297,6 +348,71 @@ impl Slots {
             before = entry.versions.insert(model.version.to_string(), state);
         });
         ready(before)
+    }
+
+    /// Puts a loaded version in place, unless it may not run; gives the slot that there was. It is asked while nothing else
+    /// changes, and so is [`Slots::bar`]: what is revoked at this moment is either seen here, or found there.
+    ///
+    /// # Errors
+    /// Why it may not; it is not in place then, and nothing is.
+    pub fn place(
+        &self,
+        tenant: &TenantId,
+        model: &ModelRef,
+        slot: Arc<Slot>,
+        may_run: impl FnOnce(&Slot) -> Result<(), Barred>,
+    ) -> Result<Option<Arc<Slot>>, Barred> {
+        let mut outcome = Ok(None);
+        self.change(tenant, &model.name, |entry| {
+            let state = match may_run(&slot) {
+                Ok(()) => State::Ready(slot),
+                Err(why) => {
+                    outcome = Err(why.clone());
+                    State::Barred(why)
+                }
+            };
+            let before = ready(entry.versions.insert(model.version.to_string(), state));
+            match &outcome {
+                Ok(_) => outcome = Ok(before),
+                Err(why) => before.iter().for_each(|before| before.halt(why.clone())),
+            }
+        });
+        outcome
+    }
+
+    /// Takes out of place all that may not run any more, at one moment, and ends its requests.
+    pub fn bar(&self, may_run: impl Fn(&TenantId, &Slot) -> Result<(), Barred>) -> Vec<(TenantId, ModelRef, Arc<Slot>)> {
+        let _one_after_another = self.change.lock();
+        let mut table = Table::clone(&self.table.load());
+        let mut barred = Vec::new();
+        for (tenant, models) in &mut table {
+            // Keys were ids when they went in.
+            let Ok(tenant) = tenant.parse::<TenantId>() else { continue };
+            for (model, entry) in models {
+                let out = |(version, state): (&String, &State)| match state {
+                    State::Ready(slot) => may_run(&tenant, slot).err().map(|why| (version.clone(), Arc::clone(slot), why)),
+                    _ => None,
+                };
+                let out: Vec<_> = entry.versions.iter().filter_map(out).collect();
+                if out.is_empty() {
+                    continue;
+                }
+                let mut changed = Entry::clone(entry);
+                for (version, slot, why) in out {
+                    slot.halt(why.clone());
+                    if let (Ok(name), Ok(number)) = (model.parse(), version.parse()) {
+                        barred.push((tenant.clone(), ModelRef { name, version: number }, slot));
+                    }
+                    changed.versions.insert(version, State::Barred(why));
+                }
+                changed.find_current();
+                *entry = Arc::new(changed);
+            }
+        }
+        if !barred.is_empty() {
+            self.table.store(Arc::new(table));
+        }
+        barred
     }
 
     /// Forgets a version; gives the slot that it had.
@@ -336,10 +452,7 @@ impl Slots {
         let models = table.entry(tenant.to_string()).or_default();
         let mut entry = models.get(model.as_str()).map(|entry| Entry::clone(entry)).unwrap_or_default();
         change(&mut entry);
-        entry.current = entry.production.as_ref().and_then(|version| match entry.versions.get(version.as_str()) {
-            Some(State::Ready(slot)) => Some(Arc::clone(slot)),
-            _ => None,
-        });
+        entry.find_current();
         if entry.versions.is_empty() {
             models.remove(model.as_str());
         } else {

@@ -82,7 +82,7 @@ impl Tenants {
 
     /// Says what a tenant is and may; it holds from the next request on.
     pub fn say(&self, record: &TenantRecord) {
-        let said = Said { trusted: record.trusted, disabled: record.disabled, quotas: record.quotas };
+        let said = Said { trusted: record.trusted, disabled: record.disabled, require_signatures: record.require_signatures, quotas: record.quotas };
         self.tenant(&record.tenant).say(said, &self.defaults);
     }
 

@@ -120,8 +120,15 @@ mod tests {
         let tenants = Tenants::new(Quotas::default(), 100);
         let say = |name: &str, weight| {
             let quotas = Quotas { weight: Some(weight), ..Quotas::default() };
-            let record =
-                bulkhead_registry::TenantRecord { tenant: tenant(name), trusted: false, disabled: false, require_signatures: false, quotas, created_at: 0, updated_at: 0 };
+            let record = bulkhead_registry::TenantRecord {
+                tenant: tenant(name),
+                trusted: false,
+                disabled: false,
+                require_signatures: false,
+                quotas,
+                created_at: 0,
+                updated_at: 0,
+            };
             tenants.say(&record);
         };
         say("heavy", 900);

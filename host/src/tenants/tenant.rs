@@ -23,6 +23,8 @@ pub struct Said {
     pub trusted: bool,
     /// Nobody of it is let in.
     pub disabled: bool,
+    /// Only what is signed is taken in and run.
+    pub require_signatures: bool,
     /// Of its quotas.
     pub quotas: Quotas,
 }

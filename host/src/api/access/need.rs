@@ -27,6 +27,7 @@ impl Need {
     pub(in crate::api) const PLUGINS_WRITE: Self = Self::Any(&[Scope::PluginsWrite]);
     pub(in crate::api) const AUDIT_READ: Self = Self::Any(&[Scope::AuditRead]);
     pub(in crate::api) const KEYS: Self = Self::Any(&[Scope::AdminKeys]);
+    pub(in crate::api) const TRUST: Self = Self::Any(&[Scope::AdminTrust]);
     pub(in crate::api) const TENANTS: Self = Self::Any(&[Scope::AdminTenants]);
 
     pub(in crate::api) fn scopes(self) -> &'static [Scope] {

@@ -71,6 +71,7 @@ pub(super) fn index(app: &App, tenant: &TenantId, only_ready: bool) -> Vec<Entry
             State::Unloaded => ("UNAVAILABLE", "archived: loaded when it is asked for by its version".to_owned()),
             State::Stopped => ("UNAVAILABLE", "unloaded".to_owned()),
             State::Failed(why) => ("UNAVAILABLE", why),
+            State::Barred(why) => ("UNAVAILABLE", why.to_string()),
         };
         Entry { name: model.name.to_string(), version: model.version.to_string(), state, reason }
     });
