@@ -17,9 +17,12 @@ mod openapi;
 mod out;
 mod plugin;
 mod predict;
+mod revocation;
+mod sign;
 mod table;
 mod tenant;
 mod token;
+mod trust_root;
 mod tune;
 mod upload;
 
@@ -76,6 +79,15 @@ pub(crate) enum Command {
     /// Say what tenants are and may
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
+    /// Make keys, and sign plugins and models with them
+    #[command(subcommand)]
+    Sign(sign::SignCommand),
+    /// Say whose signatures count
+    #[command(subcommand)]
+    TrustRoot(trust_root::TrustRootCommand),
+    /// Revoke plugins and models by their digests
+    #[command(subcommand)]
+    Revocation(revocation::RevocationCommand),
     /// See who did what, and check that the record is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -111,6 +123,9 @@ async fn dispatch(command: Command, options: &ClientOptions) -> anyhow::Result<E
         Command::Whoami(format) => token::whoami(&Client::new(options)?, format).await?,
         Command::Key(command) => key::run(command, &Client::new(options)?).await?,
         Command::Tenant(command) => tenant::run(command, &Client::new(options)?).await?,
+        Command::Sign(command) => sign::run(command)?,
+        Command::TrustRoot(command) => trust_root::run(command, &Client::new(options)?).await?,
+        Command::Revocation(command) => revocation::run(command, &Client::new(options)?).await?,
         Command::Audit(command) => audit::run(command, &Client::new(options)?).await?,
         Command::Openapi(args) => openapi::run(args, &Client::new(options)?).await?,
     }

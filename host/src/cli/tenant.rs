@@ -35,6 +35,9 @@ pub(crate) struct SetArgs {
     /// Nobody of it is let in
     #[arg(long)]
     disabled: Option<bool>,
+    /// Only what is signed by one of its trust roots is taken in and run; what is not stops at once
+    #[arg(long)]
+    require_signatures: Option<bool>,
     /// A bound, such as `requests_per_second=100`; 0 is none, `default` as the host's settings say
     #[arg(long, value_name = "QUOTA=NUMBER")]
     quota: Vec<String>,
@@ -55,12 +58,12 @@ async fn list(client: &Client, format: Format) -> anyhow::Result<()> {
     if format.json {
         return out::json(&tenants);
     }
-    let mut table = Table::new(&["TENANT", "TRUSTED", "DISABLED", "VERSIONS", "KEPT", "QUOTAS"]);
+    let mut table = Table::new(&["TENANT", "TRUSTED", "DISABLED", "SIGNED", "VERSIONS", "KEPT", "QUOTAS"]);
     let none = Value::Null;
     for tenant in &tenants {
         let (text, kept) = (|field| fields::text(tenant, field), tenant.get("kept").unwrap_or(&none));
         let kept = (fields::text(kept, "versions"), fields::size(kept, "bytes"));
-        table.row([text("tenant"), text("trusted"), text("disabled"), kept.0, kept.1, text("effective_quotas")]);
+        table.row([text("tenant"), text("trusted"), text("disabled"), text("signatures_required"), kept.0, kept.1, text("effective_quotas")]);
     }
     out::line(table.render())
 }
@@ -70,7 +73,7 @@ fn show(tenant: &Value, format: Format) -> anyhow::Result<()> {
         return out::json(tenant);
     }
     let mut table = Table::bare();
-    for field in ["tenant", "trusted", "disabled", "quotas", "effective_quotas", "kept"] {
+    for field in ["tenant", "trusted", "disabled", "require_signatures", "signatures_required", "quotas", "effective_quotas", "kept"] {
         table.row([field.to_owned(), fields::text(tenant, field)]);
     }
     out::line(table.render())
@@ -84,7 +87,12 @@ async fn set(args: SetArgs, client: &Client) -> anyhow::Result<()> {
         change(&mut quotas, quota)?;
     }
     let or = |said: Option<bool>, field: &str| said.map(Value::Bool).or_else(|| now.get(field).cloned()).unwrap_or(Value::Bool(false));
-    let said = serde_json::json!({ "trusted": or(args.trusted, "trusted"), "disabled": or(args.disabled, "disabled"), "quotas": quotas });
+    let said = serde_json::json!({
+        "trusted": or(args.trusted, "trusted"),
+        "disabled": or(args.disabled, "disabled"),
+        "require_signatures": or(args.require_signatures, "require_signatures"),
+        "quotas": quotas,
+    });
     show(&client.json(client.request(Method::PUT, client.url(&path)).json(&said)).await?, args.format)
 }
 

@@ -1,7 +1,5 @@
 //! `model push`: a manifest and a model, as one multipart upload.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use bulkhead_registry::{Manifest, Runtime};
 use clap::{Args, ValueEnum};
@@ -12,6 +10,7 @@ use super::Format;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::names::NameVersion;
+use crate::cli::sign::{Parts, SignArgs};
 use crate::cli::upload::Upload;
 use crate::cli::{content_type, fields, out, table};
 
@@ -21,17 +20,15 @@ pub(crate) struct PushArgs {
     #[arg(value_name = "NAME@VERSION")]
     version: NameVersion,
 
-    /// The manifest: TOML, or JSON where the file ends in `.json`
-    #[arg(long, value_name = "FILE")]
-    manifest: PathBuf,
-
-    /// The model, such as an ONNX file; a predictor has none
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    parts: Parts,
 
     /// Keep even the first version of a model out of production
     #[arg(long, value_enum)]
     stage: Option<Stage>,
+
+    #[command(flatten)]
+    sign: SignArgs,
 
     #[command(flatten)]
     format: Format,
@@ -49,15 +46,16 @@ fn needs_model(text: &str) -> bool {
 }
 
 pub(super) async fn run(args: PushArgs, client: &Client) -> anyhow::Result<()> {
-    let manifest = tokio::fs::read(&args.manifest).await.with_context(|| format!("`{}` can't be read", args.manifest.display()))?;
-    if args.model.is_none() && std::str::from_utf8(&manifest).is_ok_and(needs_model) {
+    let path = &args.parts.manifest;
+    let manifest = tokio::fs::read(path).await.with_context(|| format!("`{}` can't be read", path.display()))?;
+    if args.parts.model.is_none() && std::str::from_utf8(&manifest).is_ok_and(needs_model) {
         return Err(Failure::Usage("its manifest's runtime needs a model: add `--model FILE`".to_owned()).into());
     }
-    let manifest = Part::bytes(manifest).file_name("manifest").mime_str(content_type::of_manifest(&args.manifest))?;
+    let manifest = Part::bytes(manifest).file_name("manifest").mime_str(content_type::of_manifest(path))?;
     // The manifest first: the host reads it before it decides where the model's bytes go.
     let mut form = Form::new().part("manifest", manifest);
     let mut bar = None;
-    if let Some(path) = &args.model {
+    if let Some(path) = &args.parts.model {
         let upload = Upload::open(path).await?;
         let model = Part::stream_with_length(upload.body, upload.len).file_name("model").mime_str("application/octet-stream")?;
         form = form.part("model", model);
@@ -68,7 +66,8 @@ pub(super) async fn run(args: PushArgs, client: &Client) -> anyhow::Result<()> {
     if let Some(Stage::Staging) = args.stage {
         url.query_pairs_mut().append_pair("stage", "staging");
     }
-    let sent = client.send(client.request(Method::PUT, url).multipart(form)).await;
+    let request = args.sign.put_on(client.request(Method::PUT, url), || args.parts.statement(&args.version))?;
+    let sent = client.send(request.multipart(form)).await;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }

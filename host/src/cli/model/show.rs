@@ -6,7 +6,7 @@ use super::Format;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::names::NameVersion;
-use crate::cli::table::Table;
+use crate::cli::table::{self, Table};
 use crate::cli::{fields, out};
 
 pub(super) async fn model(client: &Client, name: &str, format: Format) -> anyhow::Result<()> {
@@ -50,6 +50,13 @@ pub(super) async fn version(client: &Client, version: &NameVersion, format: Form
     }
     out::line(lines(&shown, &["name", "version", "stage", "state", "why", "runtime", "digest"]))?;
     out::line(format_args!("size        {}", fields::size(&shown, "size")))?;
+    if let Some(signers) = shown.get("signed_by").and_then(Value::as_array) {
+        let one = |signer: &Value| {
+            let revoked = if signer.get("revoked") == Some(&Value::Bool(true)) { ", revoked" } else { "" };
+            format!("{} ({}{revoked})", fields::text(signer, "id"), fields::text(signer, "name"))
+        };
+        out::line(format_args!("signed by   {}", table::clean(&signers.iter().map(one).collect::<Vec<_>>().join(", "))))?;
+    }
     let empty = Value::Null;
     let signature = shown.get("signature").unwrap_or(&empty);
     for (side, title) in [("inputs", "INPUT"), ("outputs", "OUTPUT")] {

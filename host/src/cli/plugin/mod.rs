@@ -56,6 +56,12 @@ pub(super) async fn run(command: PluginCommand, options: &ClientOptions) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
+/// The world of a component.
+pub(super) fn world(bytes: &[u8]) -> anyhow::Result<&'static str> {
+    let seen = component::inspect(bytes)?;
+    seen.world.ok_or_else(|| anyhow::anyhow!("{}", seen.refused.unwrap_or_else(|| "it is of no world that a host takes".to_owned())))
+}
+
 async fn list(client: &Client, format: Format) -> anyhow::Result<()> {
     let plugins = client.list(&["v1", "plugins"]).await?;
     if format.json {

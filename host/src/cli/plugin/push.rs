@@ -11,6 +11,7 @@ use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::model::Format;
 use crate::cli::names::NameVersion;
+use crate::cli::sign::{self, SignArgs};
 use crate::cli::upload::Upload;
 use crate::cli::{fields, out};
 
@@ -31,6 +32,9 @@ pub(crate) struct PushArgs {
     version: Option<String>,
 
     #[command(flatten)]
+    sign: SignArgs,
+
+    #[command(flatten)]
     format: Format,
 }
 
@@ -39,6 +43,7 @@ pub(super) async fn run(args: PushArgs, client: &Client) -> anyhow::Result<()> {
     let Upload { body, len, bar } = Upload::open(&path).await?;
     let url = client.url(&["v1", "plugins", &version.name, "versions", &version.version]);
     let request = client.request(Method::PUT, url).header(CONTENT_TYPE, "application/wasm").header(CONTENT_LENGTH, len).body(body);
+    let request = args.sign.put_on(request, || sign::plugin(&version, &path))?;
     let sent = client.send(request).await;
     bar.finish_and_clear();
     let response = sent?;
@@ -93,7 +98,7 @@ mod tests {
 
     fn target_of(what: &[&str], version: Option<&str>) -> anyhow::Result<(NameVersion, PathBuf)> {
         let what = what.iter().map(|&text| text.to_owned()).collect();
-        target(&PushArgs { what, name: None, version: version.map(str::to_owned), format: Format { json: false } })
+        target(&PushArgs { what, name: None, version: version.map(str::to_owned), sign: SignArgs::default(), format: Format { json: false } })
     }
 
     #[test]
