@@ -33,6 +33,7 @@ const READ: Need = Scopes(&["models:read"]);
 const SEE: Need = Scopes(&["models:read", "models:predict"]);
 const PREDICT: Need = Scopes(&["models:predict"]);
 const WRITE: Need = Scopes(&["models:write"]);
+const TRUST: Need = Scopes(&["admin:trust"]);
 
 /// Written down here by hand, and not derived: a route that is not in it fails the test until somebody has thought about it.
 const OPERATIONS: &[(&str, Need, Others)] = &[
@@ -63,9 +64,15 @@ const OPERATIONS: &[(&str, Need, Others)] = &[
     ("delete /v1/plugins/{name}/versions/{version}", Scopes(&["plugins:write"]), NotFound),
     ("get /v1/plugins/{name}/versions/{version}", Scopes(&["plugins:read"]), NotFound),
     ("put /v1/plugins/{name}/versions/{version}", Scopes(&["plugins:write"]), Makes),
+    ("post /v1/revocations", TRUST, Makes),
+    ("get /v1/revocations", TRUST, Own),
+    ("delete /v1/revocations/{digest}", TRUST, NotFound),
     ("get /v1/tenants", Scopes(&["admin:tenants"]), Own),
     ("get /v1/tenants/{tenant}", Scopes(&["admin:tenants"]), NotFound),
     ("put /v1/tenants/{tenant}", Scopes(&["admin:tenants"]), NotFound),
+    ("post /v1/trust-roots", TRUST, Makes),
+    ("get /v1/trust-roots", TRUST, Own),
+    ("delete /v1/trust-roots/{id}", TRUST, NotFound),
     ("get /v1/whoami", Credential, Own),
     ("get /v2", Credential, Own),
     ("get /v2/", Credential, Own),
@@ -88,12 +95,13 @@ const OPERATIONS: &[(&str, Need, Others)] = &[
     ("post /v2/repository/models/{name}/unload", WRITE, NotFound),
 ];
 
-const ALL: [&str; 13] = [
+const ALL: [&str; 15] = [
     "models:read",
     "models:write",
     "models:predict",
     "plugins:read",
     "plugins:write",
+    "plugins:grant",
     "rollouts:write",
     "jobs:submit",
     "jobs:read",
@@ -102,24 +110,32 @@ const ALL: [&str; 13] = [
     "admin:tenants",
     "admin:workers",
     "admin:keys",
+    "admin:trust",
 ];
 
-/// A host with a model, a plugin and a key of the tenant `acme`; gives the key's id.
-async fn acme() -> (TestHost, String) {
+/// A digest of nothing that there is.
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A host with a model, a plugin, a key, a trust root and a revocation of the tenant `acme`; gives the key's id and the root's.
+async fn acme() -> (TestHost, [String; 2]) {
     let host = TestHost::guarded().await;
     host.bear(&host.token("acme", "all"));
     host.plain(&["add_one"]).await;
     host.put_plugin("odd", "1.0.0", wasm::transform("")).await.expect(201);
     let key = host.post_json("/v1/keys", &json!({ "name": "ci", "scopes": ["models:read"] })).await.expect(201).json();
-    let id = key["id"].as_str().expect("an id").to_owned();
-    (host, id)
+    let public_key = bulkhead::signing::SecretKey::generate().expect("random numbers").public().to_pem();
+    let root = host.post_json("/v1/trust-roots", &json!({ "name": "releases", "public_key": public_key })).await.expect(201).json();
+    host.post_json("/v1/revocations", &json!({ "digest": DIGEST, "reason": "known only to acme" })).await.expect(201);
+    let id = |document: Value| document["id"].as_str().expect("an id").to_owned();
+    (host, [id(key), id(root)])
 }
 
 /// An operation with acme's names in its path.
-async fn ask(host: &TestHost, operation: &str, key: &str, credential: &str) -> Answer {
+async fn ask(host: &TestHost, operation: &str, [key, root]: &[String; 2], credential: &str) -> Answer {
     let (method, path) = operation.split_once(' ').expect("method and path");
     let name = if path.contains("/plugins/") { "odd" } else { "add_one" };
-    let path = path.replace("{name}", name).replace("{version}", "1.0.0").replace("{id}", key).replace("{tenant}", "acme");
+    let id = if path.contains("/trust-roots/") { root } else { key };
+    let path = path.replace("{name}", name).replace("{version}", "1.0.0").replace("{id}", id).replace("{tenant}", "acme").replace("{digest}", DIGEST);
     let body = match (method, &*path) {
         ("post", path) if path.ends_with("/promote") => json!({ "version": "1.0.0" }).to_string(),
         ("put", path) if path.starts_with("/v1/tenants") => "{}".to_owned(),
@@ -138,7 +154,7 @@ fn others(scopes: &[&str]) -> String {
 
 #[tokio::test]
 async fn every_operation_is_known_and_needs_what_it_should() {
-    let (host, key) = acme().await;
+    let (host, ids) = acme().await;
     let document = host.get("/openapi.json").await.ok();
     let mut told = BTreeSet::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -157,25 +173,25 @@ async fn every_operation_is_known_and_needs_what_it_should() {
 
     let (a, b) = (host.token("acme", "all"), host.token("other", "all"));
     for (operation, need, sees) in OPERATIONS {
-        let nobody = ask(&host, operation, &key, "").await;
+        let nobody = ask(&host, operation, &ids, "").await;
         match need {
             Nothing => assert_ne!(nobody.status, 401, "{operation}"),
             _ => refused(&nobody, 401, "unauthenticated", operation),
         }
         if let Scopes(scopes) = need {
-            let refusal = ask(&host, operation, &key, &host.token("acme", &others(scopes))).await;
+            let refusal = ask(&host, operation, &ids, &host.token("acme", &others(scopes))).await;
             refused(&refusal, 403, "forbidden", operation);
             for scope in *scopes {
                 assert!(refusal.text().contains(scope), "{operation}: {}", refusal.text());
             }
         }
-        let other = ask(&host, operation, &key, &b).await;
+        let other = ask(&host, operation, &ids, &b).await;
         match sees {
             NotFound => refused(&other, 404, "not_found", operation),
             Makes => assert!(matches!(other.status, 200 | 201 | 400 | 415 | 422), "{operation}: {}", other.text()),
             Own => {
                 assert!(matches!(other.status, 200 | 503 | 303), "{operation}: {}", other.text());
-                for secret in ["add_one", "odd", "acme", &key] {
+                for secret in ["add_one", "odd", "acme", &ids[0], &ids[1]] {
                     assert!(!other.text().contains(secret), "{operation} tells another tenant of {secret}: {}", other.text());
                 }
             }

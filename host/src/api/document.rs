@@ -36,6 +36,9 @@ pub(super) struct PluginDocument {
     /// Who vouches for it; told where it is asked for by its version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signed_by: Vec<SignerDocument>,
+    /// Why nothing is run of it any more, where its digest was revoked; told likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<String>,
     /// Milliseconds since the epoch.
     created_at: i64,
 }
@@ -58,8 +61,9 @@ impl From<Signer> for SignerDocument {
 }
 
 impl PluginDocument {
-    pub(super) fn signed_by(mut self, signers: Vec<Signer>) -> Self {
+    pub(super) fn with_trust(mut self, signers: Vec<Signer>, barred: Option<Barred>) -> Self {
         self.signed_by = signers.into_iter().map(Into::into).collect();
+        self.revoked = barred.map(|why| why.to_string());
         self
     }
 }
@@ -75,6 +79,7 @@ impl From<PluginRecord> for PluginDocument {
             imports: record.imports,
             description: record.description,
             signed_by: Vec::new(),
+            revoked: None,
             created_at: record.created_at,
         }
     }

@@ -68,7 +68,9 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Named(plugin): N
     let record = app.loader.store().plugin(&caller.tenant, &plugin).await?;
     let record = record.ok_or_else(|| ApiError::new(NOT_FOUND, format!("there is no plugin `{plugin}`")))?;
     let signatures = app.loader.store().plugin_signatures(&caller.tenant, &plugin).await?;
-    Ok(Json(PluginDocument::from(record).signed_by(app.loader.trust().signers(&caller.tenant, &signatures))))
+    let trust = app.loader.trust();
+    let barred = trust.takes(&caller.tenant, &format!("plugin `{plugin}`"), &record.digest).err();
+    Ok(Json(PluginDocument::from(record).with_trust(trust.signers(&caller.tenant, &signatures), barred)))
 }
 
 /// Remove a version of a plugin that no model refers to.

@@ -71,7 +71,7 @@ impl Loader {
             Err(error) => {
                 let why = error.to_string();
                 tracing::error!(tenant = record.tenant.as_str(), model = %record.model, why, "a version could not be loaded");
-                self.slots().set(&record.tenant, &record.model, State::of(error));
+                self.not_loaded(&record.tenant, &record.model, error).await;
                 if record.stage == Stage::Production {
                     self.slots().set_production(&record.tenant, &record.model.name, Some(record.model.version.clone()));
                 }

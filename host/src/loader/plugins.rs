@@ -54,6 +54,8 @@ impl Loader {
         let _recording = self.0.blobs.read().await;
         let _storing = bounds.storing().await;
         bounds.room(self.store().kept(tenant).await?, more)?;
+        // It may have been revoked while it was compiled.
+        self.trust().takes(tenant, &format!("plugin `{plugin}`"), &digest)?;
         let mut upload = self.artifacts().begin(u64::MAX).await?;
         upload.write(&bytes).await?;
         upload.finish().await?;

@@ -2,6 +2,7 @@
 //! may again.
 
 use bulkhead_registry::{Digest, Manifest, ModelRef, SignatureRecord, Stage, TenantId, VersionRecord};
+use futures_util::{StreamExt as _, stream};
 
 use super::versions::named;
 use super::{Loader, LoaderError};
@@ -10,15 +11,8 @@ use crate::predict::State;
 use crate::signing::{Signature, Statement};
 use crate::trust::{Part, Provenance};
 
-impl State {
-    /// Of a version that could not be loaded.
-    pub(super) fn of(error: LoaderError) -> Self {
-        match error {
-            LoaderError::Barred(why) => Self::Barred(why),
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
+/// Versions that are put back at one time: those that run have the processor too.
+const UNBARRED: usize = 2;
 
 /// Signatures as they are kept.
 pub(super) fn kept(signatures: &[Signature], manifest: Option<Digest>) -> Vec<SignatureRecord> {
@@ -94,23 +88,43 @@ impl Loader {
         names
     }
 
-    /// Puts back what may run again, each on its own and after this returns: that may take as long as a start does.
+    /// Puts back what may run again, after this returns: that may take as long as a start does.
     pub fn unbar(&self) {
-        for (tenant, model, state) in self.slots().all() {
-            if !matches!(state, State::Barred(_)) {
-                continue;
+        let loader = self.clone();
+        tokio::spawn(stream::iter(self.slots().barred()).for_each_concurrent(UNBARRED, move |(tenant, model)| {
+            let loader = loader.clone();
+            async move {
+                let _turn = loader.turn(&tenant, model.name.as_str()).await;
+                loader.unbar_one(&tenant, &model).await;
             }
-            let loader = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = loader.unbar_one(&tenant, &model).await {
-                    tracing::error!(tenant = tenant.as_str(), model = %model, %error, "a version that may run again could not be loaded");
-                }
-            });
+        }));
+    }
+
+    /// Puts one version back, if it may run again. What it is that it can't be loaded then is its state.
+    pub(super) async fn unbar_one(&self, tenant: &TenantId, model: &ModelRef) {
+        if let Err(error) = self.try_unbar(tenant, model).await {
+            tracing::error!(tenant = tenant.as_str(), model = %model, %error, "a version that may run again could not be loaded");
+            self.not_loaded(tenant, model, error).await;
+        }
+        self.count_versions();
+    }
+
+    /// Says that a version could not be loaded.
+    pub(super) async fn not_loaded(&self, tenant: &TenantId, model: &ModelRef, error: LoaderError) {
+        let LoaderError::Barred(why) = error else {
+            self.slots().set(tenant, model, State::Failed(error.to_string()));
+            return;
+        };
+        self.slots().set(tenant, model, State::Barred(why));
+        // What bars it may have been taken back since it was looked at, by who did not find it barred yet.
+        if let Ok(Some(record)) = self.store().version(tenant, model).await
+            && self.may_run(&record).await.is_ok()
+        {
+            self.unbar();
         }
     }
 
-    async fn unbar_one(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
-        let _turn = self.turn(tenant, model.name.as_str()).await;
+    async fn try_unbar(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
         let (Some(State::Barred(_)), Some(record)) = (self.slots().state(tenant, model), self.store().version(tenant, model).await?) else {
             return Ok(());
         };
@@ -124,25 +138,16 @@ impl Loader {
         }
         if record.stage == Stage::Archived {
             self.slots().set(tenant, model, State::Unloaded);
-            self.count_versions();
             return Ok(());
         }
-        let loaded = match self.build_recorded(&record).await {
-            Ok(slot) => self.place(&record, slot),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = loaded {
-            let why = error.to_string();
-            self.slots().set(tenant, model, State::of(error));
-            self.count_versions();
-            return Err(LoaderError::Host(why));
-        }
+        let slot = self.build_recorded(&record).await?;
+        self.place(&record, slot)?;
         tracing::info!(tenant = tenant.as_str(), model = %model, "a version may run again, and answers");
         Ok(())
     }
 
     /// Something of a tenant's was signed that was there: looks again at who vouches for what is loaded, and at what was not
-    /// vouched for.
+    /// vouched for, once this has returned.
     pub(super) async fn vouched_anew(&self, tenant: &TenantId) -> Result<(), LoaderError> {
         for (owner, model, state) in self.slots().all() {
             let State::Ready(slot) = state else { continue };

@@ -135,6 +135,8 @@ impl Loader {
         let (_, counted) = self.trust().check(&there.tenant, &[statement], &signed.signatures)?;
         self.store().put_version(there.clone(), PutStage::Staging, &kept(&counted, Some(signed.manifest)), by).await?;
         self.vouched_anew(&there.tenant).await?;
+        // Before who signed it is answered, since that may be what it waits for.
+        self.unbar_one(&there.tenant, &there.model).await;
         Ok(there)
     }
 
@@ -171,7 +173,7 @@ impl Loader {
                 let target = ModelRef { name: name.clone(), version: to.clone() };
                 // It answered before; should it not load now, the version rolled back from is what must not answer.
                 if let Err(error) = self.load_if_needed(tenant, &target).await {
-                    self.slots().set(tenant, &target, State::of(error));
+                    self.not_loaded(tenant, &target, error).await;
                 }
                 self.slots().set_production(tenant, name, Some(to.clone()));
                 self.archive(tenant, ModelRef { name: name.clone(), version: from.clone() });
@@ -233,7 +235,7 @@ impl Loader {
             self.note(tenant, name, "model.unload", by).await?;
         }
         for (model, state) in &versions {
-            if matches!(state, State::Ready(_) | State::Unloaded)
+            if matches!(state, State::Ready(_) | State::Unloaded | State::Barred(_))
                 && let Some(slot) = self.slots().set(tenant, model, State::Stopped)
             {
                 self.retire(slot);
@@ -304,7 +306,7 @@ impl Loader {
         };
         // Known from now on, so that who asks next need not wait for the registry to hear it.
         if let Err(LoaderError::Barred(why)) = &loaded {
-            self.slots().set(tenant, model, State::Barred(why.clone()));
+            self.not_loaded(tenant, model, why.clone().into()).await;
         }
         self.count_versions();
         loaded

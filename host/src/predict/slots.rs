@@ -415,6 +415,13 @@ impl Slots {
         barred
     }
 
+    /// Those that may not run, as of when no change is under way: none that one just put there is missed.
+    #[must_use]
+    pub fn barred(&self) -> Vec<(TenantId, ModelRef)> {
+        let _one_after_another = self.change.lock();
+        self.all().into_iter().filter(|(.., state)| matches!(state, State::Barred(_))).map(|(tenant, model, _)| (tenant, model)).collect()
+    }
+
     /// Forgets a version; gives the slot that it had.
     pub fn remove(&self, tenant: &TenantId, model: &ModelRef) -> Option<Arc<Slot>> {
         let mut before = None;
