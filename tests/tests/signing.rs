@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead::signing::{SecretKey, Signature, Statement};
 use bulkhead_registry::{Digest, Manifest};
-use bulkhead_tests::{Answer, TestHost, command, eventually, fixtures, onnx, wasm};
+use bulkhead_tests::{Answer, TestHost, WatFile, command, eventually, fixtures, onnx, wasm};
 use futures_util::future::join_all;
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
@@ -386,6 +386,24 @@ async fn a_request_that_is_under_way_ends_too() {
     assert!(ended.duration_since(began) < AT_ONCE, "{:?}", ended.duration_since(began));
     let of_slow = [("model", "slow"), ("outcome", "revoked")];
     assert_eq!(host.metric("bulkhead_predict_requests_total", &of_slow).await, 1.0);
+    // A plugin in the middle of something likewise.
+    let spins = WatFile::of("spins", "(func {before} (loop $again (br $again)) unreachable)").component();
+    put_plugin(&host, "spins@1.0.0", &spins, &[]).await.expect(201);
+    let manifest = format!("{PLAIN}\ntransforms = [{{ plugin = \"spins@1.0.0\" }}]\nsandbox = {{ timeout_ms = 60000 }}");
+    put_version(&host, "spins@1.0.0", &manifest, &fixtures::model("add_one"), &[]).await.expect(201);
+    let wait = async {
+        let answer = host.predict("spins", &body()).await;
+        (Instant::now(), answer)
+    };
+    let change = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = Instant::now();
+        assert_eq!(revoke(&host, &spins, false).await["stopped"], json!(["spins@1.0.0"]));
+        began
+    };
+    let ((ended, answer), began) = tokio::join!(wait, change);
+    answer.error(409, "revoked").says("plugin `spins@1.0.0`");
+    assert!(ended.duration_since(began) < AT_ONCE, "{:?}", ended.duration_since(began));
     // By the protocol's words too; and the other model is there.
     assert!(host.post_json("/v2/models/slow/infer", &rounds).await.expect(409).text().contains("leaks"));
     let index = host.post("/v2/repository/index", "application/json", "").await.ok();
