@@ -1,6 +1,7 @@
 //! What each tenant is and may take, and what it takes just now. In memory: no request waits for a database to learn of it.
 
 mod compile;
+mod fair;
 mod held;
 mod places;
 mod tenant;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bulkhead_registry::{Quotas, TenantId, TenantRecord};
 
+pub use fair::FairQueue;
 pub use held::Held;
 pub use places::{Full, Place, Places};
 pub use tenant::{Said, Tenant};
@@ -50,7 +52,7 @@ impl Tenants {
         if let Some(tenant) = self.table.load().get(id) {
             return Arc::clone(tenant);
         }
-        let new = Arc::new(Tenant::new(Said::default(), &self.defaults));
+        let new = Arc::new(Tenant::new(id.clone(), Said::default(), &self.defaults));
         self.table.rcu(|table| {
             let mut table = HashMap::clone(table);
             table.entry(id.clone()).or_insert_with(|| Arc::clone(&new));
