@@ -58,6 +58,13 @@ impl<T> FairQueue<T> {
         next.waiting.pop_front()
     }
 
+    /// Whether a tenant has had more than the one that has had least of those who wait.
+    pub fn is_ahead(&mut self, tenant: &Arc<Tenant>) -> bool {
+        let Some(least) = self.lines.iter().filter(|line| !line.waiting.is_empty()).map(|line| line.had).min() else { return false };
+        let now = self.now;
+        self.line(tenant).had.max(now) > least
+    }
+
     /// Takes out what waits and is no longer wanted.
     pub fn remove(&mut self, tenant: &Arc<Tenant>, is_it: impl FnMut(&T) -> bool) -> Option<T> {
         let line = self.line(tenant);

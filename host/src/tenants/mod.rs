@@ -5,6 +5,7 @@ mod fair;
 mod held;
 mod places;
 mod tenant;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use fair::FairQueue;
 pub use held::Held;
 pub use places::{Full, Place, Places};
 pub use tenant::{Said, Tenant};
+pub use turns::Turns;
 
 /// A bound that a tenant has met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

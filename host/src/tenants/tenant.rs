@@ -64,6 +64,8 @@ pub struct Tenant {
     holds: ArcSwap<Holds>,
     /// Predict requests under way.
     pub(super) under_way: AtomicUsize,
+    /// Turns that they have just now.
+    pub(super) running: AtomicUsize,
     /// Bytes that these hold.
     pub(super) held: AtomicU64,
     compiled: Mutex<CompileTime>,
@@ -82,6 +84,7 @@ impl Tenant {
             id,
             holds: ArcSwap::from_pointee(Holds::new(said, defaults)),
             under_way: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
             held: AtomicU64::new(0),
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
