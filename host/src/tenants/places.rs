@@ -74,6 +74,14 @@ impl Places {
     }
 }
 
+impl Place {
+    /// Whose it is.
+    #[must_use]
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.tenant.under_way.fetch_sub(1, Ordering::Relaxed);
