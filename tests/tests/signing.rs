@@ -508,6 +508,41 @@ async fn a_revocation_that_was_acknowledged_outlives_a_kill() {
 }
 
 #[tokio::test]
+async fn uploads_loads_and_revocations_that_cross_leave_nothing_that_answers_nor_anything_that_never_will() {
+    let host = TestHost::start().await;
+    let mut uploaded = 0;
+    for round in 0..12_u64 {
+        let name = format!("m{round}");
+        let model = onnx::with_note(&fixtures::model("add_one"), &name);
+        let later = async |times: u64| tokio::time::sleep(Duration::from_millis(times)).await;
+        let revoked = async {
+            later(3 * round).await;
+            revoke(&host, &model, false).await;
+        };
+        let at = format!("{name}@1.0.0");
+        let (answer, ()) = tokio::join!(put_version(&host, &at, PLAIN, &model, &[]), revoked);
+        assert!(matches!(answer.status, 201 | 409), "{}", answer.text());
+        let answer = host.predict(&name, &body()).await;
+        assert!(matches!(answer.status, 404 | 409), "{}", answer.text());
+        let is_there = host.get(&format!("/v1/models/{name}")).await.status == 200;
+        // Taken back while somebody has it loaded.
+        let restored = async {
+            later(round).await;
+            restore(&host, &model).await.ok();
+        };
+        let path = format!("/v2/repository/models/{name}/load");
+        tokio::join!(restored, async { drop(host.post(&path, "application/json", "").await) });
+        if is_there {
+            uploaded += 1;
+            answers(&host, &name).await;
+        } else {
+            put_version(&host, &at, PLAIN, &model, &[]).await.expect(201);
+        }
+    }
+    assert!(uploaded > 0);
+}
+
+#[tokio::test]
 async fn what_a_plugin_is_granted_is_for_who_may_grant() {
     let host = TestHost::guarded().await;
     let all = host.token("acme", "all");

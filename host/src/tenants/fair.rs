@@ -106,7 +106,15 @@ mod tests {
 
     fn tenant(tenants: &Tenants, name: &str, weight: u32) -> Arc<Tenant> {
         let quotas = Quotas { weight: Some(weight), ..Quotas::default() };
-        tenants.say(&TenantRecord { tenant: name.parse().unwrap(), trusted: false, disabled: false, quotas, created_at: 0, updated_at: 0 });
+        tenants.say(&TenantRecord {
+            tenant: name.parse().unwrap(),
+            trusted: false,
+            disabled: false,
+            require_signatures: false,
+            quotas,
+            created_at: 0,
+            updated_at: 0,
+        });
         tenants.tenant(&name.parse().unwrap())
     }
 
