@@ -4,6 +4,7 @@ use bulkhead_registry::{Deleted, Digest, Kept, Origin, PluginRecord, PluginRef, 
 
 use super::trust::kept;
 use super::{Loader, LoaderError};
+use crate::aside::aside;
 use crate::clock;
 use crate::sandbox::{Plugin, World};
 use crate::signing::{Signature, Statement};
@@ -22,7 +23,7 @@ impl Loader {
         signatures: &[Signature],
         by: &Origin,
     ) -> Result<(PluginRecord, bool), LoaderError> {
-        let digest = Digest::of(&bytes);
+        let digest = aside(bytes.len(), || Digest::of(&bytes));
         self.trust().takes(tenant, &format!("plugin `{plugin}`"), &digest)?;
         if let Some(there) = self.store().plugin(tenant, &plugin).await? {
             if there.digest != digest {

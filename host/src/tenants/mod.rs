@@ -18,7 +18,7 @@ pub use fair::FairQueue;
 pub use held::Held;
 pub use places::{Full, Place, Places};
 pub use tenant::{Said, Tenant};
-pub use turns::Turns;
+pub use turns::{Turn, Turns};
 
 /// A bound that a tenant has met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -66,8 +66,6 @@ pub struct Tenant {
     holds: ArcSwap<Holds>,
     /// Predict requests under way.
     pub(super) under_way: AtomicUsize,
-    /// Turns that they have just now.
-    pub(super) running: AtomicUsize,
     /// Bytes that these hold.
     pub(super) held: AtomicU64,
     compiled: Mutex<CompileTime>,
@@ -86,7 +84,6 @@ impl Tenant {
             id,
             holds: ArcSwap::from_pointee(Holds::new(said, defaults)),
             under_way: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
             held: AtomicU64::new(0),
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
@@ -120,7 +117,9 @@ impl Tenant {
         self.under_way.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn weight(&self) -> u32 {
+    /// Its share beside others'.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
         self.holds.load().quotas.weight.unwrap_or(Self::WEIGHT)
     }
 
