@@ -77,7 +77,7 @@ codes! {
 
 /// An error on its way out. The request id is added where all answers pass, in `router.rs`.
 #[derive(Debug, Clone)]
-pub(super) struct ApiError {
+pub struct ApiError {
     code: Code,
     message: String,
     details: Option<Value>,

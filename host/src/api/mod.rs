@@ -30,9 +30,11 @@ use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
 
 pub use access::Access;
-pub use error::{CODES, Code};
+pub use error::{ApiError, CODES, Code};
+pub use oip::rest::{Framed, read_frame};
 pub use router::{admin, grpc, public};
 pub use serve::{Patience, Protocol, Service, bind, serve};
+pub use versions::read_upload;
 
 use crate::config::Http;
 use crate::identity::Identity;

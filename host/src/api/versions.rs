@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use bulkhead_registry::{Manifest, ManifestError, ModelName, ModelRef, Upload};
+use bulkhead_registry::{Artifacts, Manifest, ManifestError, ModelName, ModelRef, Upload};
 use serde::Deserialize;
 
 use super::access::{Need, Routes};
@@ -53,8 +53,7 @@ pub(super) async fn put(
             return Err(ApiError::new(INVALID_INPUT, format!("`stage`: expected `staging`, got `{other}`; promote a version to have it answer")));
         }
     };
-    let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
-    let (manifest, upload) = parts(&mut form, &app).await?;
+    let (manifest, upload) = read_upload(request, app.loader.artifacts(), app.http.max_model_bytes).await?;
     let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload, staging, by: caller.origin() };
     let loader = app.loader.clone();
     let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
@@ -62,8 +61,12 @@ pub(super) async fn put(
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(VersionDocument::new(record, state.as_ref()))))
 }
 
-/// What a form brings: the manifest, and the artifact where the manifest needs one.
-async fn parts(form: &mut Form, app: &App) -> Result<(Manifest, Option<Upload>), ApiError> {
+/// What the form of a new version brings: the manifest, and the artifact of at most so many bytes where the manifest needs one.
+///
+/// # Errors
+/// Says what is wrong with the form or the manifest; what came of the artifact is gone then.
+pub async fn read_upload(request: Request, artifacts: &Artifacts, most: u64) -> Result<(Manifest, Option<Upload>), ApiError> {
+    let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
     let mut manifest = None;
     let mut artifact = None;
     while let Some(part) = form.next_part().await? {
@@ -74,7 +77,7 @@ async fn parts(form: &mut Form, app: &App) -> Result<(Manifest, Option<Upload>),
                 manifest = Some(read_manifest(&form::text(part, MANIFEST_BYTES).await?, json)?);
             }
             Some("model") if artifact.is_none() => {
-                let mut upload = app.loader.artifacts().begin(app.http.max_model_bytes).await?;
+                let mut upload = artifacts.begin(most).await?;
                 form::store(part, &mut upload).await?;
                 artifact = Some(upload);
             }
