@@ -4,6 +4,7 @@ mod accept;
 mod access;
 mod audit;
 mod call;
+mod crowd;
 mod document;
 mod error;
 mod extract;
@@ -27,7 +28,7 @@ mod whoami;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use access::Access;
 pub use error::{ApiError, CODES, Code};
@@ -61,8 +62,6 @@ pub struct AppState {
     pub identity: Identity,
     /// What each tenant may take, and takes: places of predict requests among it.
     pub tenants: Arc<Tenants>,
-    /// Streams of requests at one time.
-    pub streams: Arc<Semaphore>,
     /// Where the host is between start and stop.
     pub life: Life,
     /// Keeps other hosts out of the data folder while this one lives.

@@ -10,9 +10,9 @@ use super::access::{Need, Routes};
 use super::document::{List, VersionDocument};
 use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Asked, Caller, Named};
-use super::form::{self, Form};
+use super::form::{self, BETWEEN_PARTS, Form};
 use super::models::Filter;
-use super::{App, to_its_end};
+use super::{App, to_its_end, upload};
 use crate::loader::{LoaderError, NewVersion};
 use crate::predict::State as VersionState;
 
@@ -53,12 +53,27 @@ pub(super) async fn put(
             return Err(ApiError::new(INVALID_INPUT, format!("`stage`: expected `staging`, got `{other}`; promote a version to have it answer")));
         }
     };
-    let (manifest, upload) = read_upload(request, app.loader.artifacts(), app.http.max_model_bytes).await?;
+    let (manifest, upload) = within_quota(&app, &caller, &model, request).await?;
     let new = NewVersion { tenant: caller.tenant.clone(), model: model.clone(), manifest, upload, staging, by: caller.origin() };
     let loader = app.loader.clone();
     let (record, created) = to_its_end(async move { loader.add_version(new).await }).await?;
     let state = app.loader.slots().state(&caller.tenant, &model);
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(VersionDocument::new(record, state.as_ref()))))
+}
+
+/// The form, of which no more is taken than the tenant may keep: what would be refused in the end does not fill the disk before.
+async fn within_quota(app: &App, caller: &Caller, model: &ModelRef, request: Request) -> Result<(Manifest, Option<Upload>), ApiError> {
+    let most = app.http.max_model_bytes;
+    let Some((left, exceeded)) = app.loader.left(&caller.tenant, model).await? else {
+        return read_upload(request, app.loader.artifacts(), most).await;
+    };
+    // Whatever else the form holds: an artifact of the rest is too large.
+    let beside = (MANIFEST_BYTES + BETWEEN_PARTS) as u64;
+    if upload::length(request.headers()).is_some_and(|length| length.saturating_sub(beside) > left) {
+        return Err(exceeded.into());
+    }
+    let read = read_upload(request, app.loader.artifacts(), most.min(left)).await;
+    read.map_err(|error| if left < most && error.is_of_artifact(left) { exceeded.into() } else { error })
 }
 
 /// What the form of a new version brings: the manifest, and the artifact of at most so many bytes where the manifest needs one.

@@ -42,7 +42,7 @@ fn who(credential: &str) -> Option<Arc<Caller>> {
         let authenticator = Authenticator::new(keys, expected, NonZeroU32::MAX);
         let caller = Caller { scopes: Scopes::NONE, subject: "0123456789abcdef".into(), actor: ActorKind::Key, ..Caller::clone(&Caller::anybody()) };
         let hash = KeyHash::from_hex(KEY_HASH).expect("a hash");
-        let issued = Issued { hash, caller: Arc::new(caller), until_s: None, revoked: false };
+        let issued = Issued { hash, caller: Arc::new(caller), until_s: None, revoked_s: None };
         authenticator.issue(HashMap::from([("0123456789abcdef".to_owned(), issued)]));
         authenticator
     });

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use super::frame::{self, Framed, invalid};
 use super::infer::Said;
 use crate::api::error::ApiError;
+use crate::api::meter::Meter;
 use crate::api::oip::ask;
 use crate::api::oip::face::{Face, FacePort};
 use crate::predict::{Ask, CacheUse, Slot};
@@ -16,8 +17,8 @@ use crate::tensor_json::Request;
 ///
 /// # Errors
 /// Names the input, what was expected and what came.
-pub(super) async fn read(slot: &Slot, headers: &HeaderMap, body: Body, limit: u64) -> Result<(Ask, Said), ApiError> {
-    let request = match frame::read(headers, body, limit).await? {
+pub(super) async fn read(slot: &Slot, headers: &HeaderMap, body: Body, limit: u64, meter: &Meter) -> Result<(Ask, Said), ApiError> {
+    let request = match frame::metered(headers, body, limit, meter).await? {
         Framed::Bytes(data) => raw(slot, data)?,
         Framed::Request(request) => request,
     };

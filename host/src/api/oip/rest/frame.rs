@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes};
 
 use super::inflate::Encoding;
 use crate::api::error::{ApiError, INVALID_INPUT};
+use crate::api::meter::Meter;
 use crate::api::upload;
 use crate::aside::aside;
 use crate::tensor;
@@ -33,12 +34,18 @@ pub enum Framed {
 /// # Errors
 /// Names what was expected and what came: 400, 413 over the limit, 415 for an encoding that nobody here knows.
 pub async fn read(headers: &HeaderMap, body: Body, limit: u64) -> Result<Framed, ApiError> {
+    metered(headers, body, limit, &Meter::NONE).await
+}
+
+/// The same, where what it is inflated to counts.
+pub(super) async fn metered(headers: &HeaderMap, body: Body, limit: u64, meter: &Meter) -> Result<Framed, ApiError> {
     let mut incoming = match Encoding::of_request(headers)? {
         None => Incoming { frames: upload::announced(WHAT, headers, body, limit)?, now: Bytes::new(), left: limit, limit },
         Some(encoding) => {
             let compressed = upload::whole(WHAT, headers, body, limit).await?;
             // Milliseconds for large ones: not on a thread that others' requests share.
-            let inflated = tokio::task::spawn_blocking(move || encoding.inflate(&compressed, limit)).await;
+            let meter = meter.clone();
+            let inflated = tokio::task::spawn_blocking(move || encoding.inflate(&compressed, limit, &meter)).await;
             let inflated = inflated.map_err(|error| ApiError::internal(error.to_string()))??;
             Incoming { frames: Body::empty(), now: inflated.into(), left: limit, limit }
         }
