@@ -23,7 +23,7 @@ use crate::loader::{Isolation, Loader, Parts};
 use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
-use crate::tenants::Tenants;
+use crate::tenants::{Tenants, Turns};
 use crate::tls::Tls;
 
 /// How often what is too old is looked for.
@@ -144,6 +144,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         access: Access { authenticator, open_docs: config.auth.open_docs, audit, tenants: Arc::clone(&tenants) },
         identity,
         tenants,
+        turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
         http: config.http.clone(),
         nv_names: config.telemetry.nv_names,
         life: Life::default(),

@@ -13,6 +13,18 @@ pub fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     if may_block { tokio::task::block_in_place(work) } else { work() }
 }
 
+/// Of threads that yield to those that requests come in on, on the scale of `nice`: where both want a processor, theirs is a
+/// quarter. Arbitrary: enough that whoever wakes is let in at once, and not so much that what takes long never ends.
+const NICE: i32 = 5;
+
+/// Has the system give way to requests where this thread, or one that it starts, wants the same processor.
+pub fn yield_to_requests() {
+    // Of a thread that the system does not let step back, others have the same share as before.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "a thread can't yield to requests");
+    }
+}
+
 /// A thread with a runtime of its own, for what must go on however busy all others are: sockets and timers that are made
 /// there are looked after there.
 pub struct Lane(Option<Runtime>);

@@ -8,7 +8,8 @@ use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
 use bulkhead::sandbox::{AdmissionLimits, Limits, Places, RequestInfo, SandboxOptions, Sandboxes, Step, Transform, UseOptions};
 use bulkhead::telemetry::metrics::Metrics;
-use bulkhead_registry::Digest;
+use bulkhead::tenants::Tenants;
+use bulkhead_registry::{Digest, Quotas};
 use bulkhead_tests::{WatFile, fixtures};
 
 /// Instances in all.
@@ -61,11 +62,11 @@ fn text((pages, more): (u32, u32)) -> String {
 }
 
 async fn transform(sandboxes: &Sandboxes, at: usize, warm: bool) -> Transform {
-    let tenant = ["one", "other"][at % 2];
+    let tenant = Tenants::new(Quotas::default(), 1).tenant(&["one", "other"][at % 2].parse().expect("a tenant"));
     let component = WatFile::of("canary", &text(SIZES[at])).component();
-    let plugin = sandboxes.admit(tenant, &format!("canary-{at}@0.1.0"), &Digest::of(&component), component.clone()).await.expect("a plugin");
+    let plugin = sandboxes.admit(&tenant, &format!("canary-{at}@0.1.0"), &Digest::of(&component), component.clone()).await.expect("a plugin");
     let limits = Limits { time: Duration::from_secs(10), memory_bytes: 4 << 20 };
-    let options = UseOptions { config: "{}".to_owned(), limits, warm };
+    let options = UseOptions { config: "{}".into(), limits, warm };
     sandboxes.transform(&plugin, options, std::future::ready(Ok(component))).await.expect("a transform")
 }
 

@@ -12,7 +12,8 @@ use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
 use bulkhead::sandbox::{AdmissionLimits, Limits, Places, Plugin, RequestInfo, SandboxError, SandboxOptions, Sandboxes, Step, Transform, UseOptions};
 use bulkhead::telemetry::metrics::Metrics;
-use bulkhead_registry::Digest;
+use bulkhead::tenants::Tenants;
+use bulkhead_registry::{Digest, Quotas, TenantId};
 use bulkhead_tests::fixtures;
 use serde::Deserialize;
 
@@ -104,7 +105,8 @@ fn sandboxes(cache: &Path) -> Sandboxes {
 
 async fn uploaded<'s>(sandboxes: &'s Sandboxes, name: &str) -> Uploaded<'s> {
     let bytes = fixtures::plugin(name);
-    let plugin = sandboxes.admit("default", &format!("{name}@0.1.0"), &Digest::of(&bytes), bytes.clone()).await;
+    let tenant = Tenants::new(Quotas::default(), 1).tenant(&TenantId::default_tenant());
+    let plugin = sandboxes.admit(&tenant, &format!("{name}@0.1.0"), &Digest::of(&bytes), bytes.clone()).await;
     Uploaded { sandboxes, plugin: plugin.expect("a plugin that is accepted"), bytes }
 }
 
@@ -134,7 +136,7 @@ async fn exchange(uploaded: &Uploaded<'_>, case: &Case, payload: Payload) -> Res
 /// What is tested is what serves: a copy of the configured instance.
 async fn configured(uploaded: &Uploaded<'_>, config: String) -> Result<Transform, SandboxError> {
     let limits = Limits { time: Duration::from_secs(10), memory_bytes: 128 << 20 };
-    let options = UseOptions { config, limits, warm: false };
+    let options = UseOptions { config: config.into(), limits, warm: false };
     let transform = uploaded.sandboxes.transform(&uploaded.plugin, options, std::future::ready(Ok(uploaded.bytes.clone()))).await?;
     let ahead = async {
         while !transform.is_configured_ahead() {

@@ -50,7 +50,18 @@ pub(super) async fn call<T>(
     headers: &HeaderMap,
     read: impl AsyncFnOnce(&Slot) -> Result<(Ask, T), ApiError>,
 ) -> Result<Called<T>, ApiError> {
-    let _place = if context.has_place { None } else { Some(place(app, target.tenant)?) };
+    let place = if context.has_place { None } else { Some(place(app, target.tenant)?) };
+    let tenant = place.as_ref().map_or_else(|| app.tenants.tenant(target.tenant), |place| Arc::clone(place.tenant()));
+    app.turns.in_turn(&tenant, answer(app, target, context, headers, read)).await
+}
+
+async fn answer<T>(
+    app: &App,
+    target: Target<'_>,
+    context: &Context,
+    headers: &HeaderMap,
+    read: impl AsyncFnOnce(&Slot) -> Result<(Ask, T), ApiError>,
+) -> Result<Called<T>, ApiError> {
     let deadline = deadline(app, context, headers)?;
     // A sender that stalls holds its place no longer than one whose model is slow.
     let found = tokio::time::timeout_at(deadline.moment().into(), pick(app, target)).await;

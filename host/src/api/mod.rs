@@ -41,7 +41,7 @@ use crate::config::Http;
 use crate::identity::Identity;
 use crate::loader::{Loader, Problem};
 use crate::telemetry::metrics::Metrics;
-use crate::tenants::Tenants;
+use crate::tenants::{Tenants, Turns};
 
 /// What handlers work with; cheap to clone.
 pub type App = Arc<AppState>;
@@ -62,6 +62,8 @@ pub struct AppState {
     pub identity: Identity,
     /// What each tenant may take, and takes: places of predict requests among it.
     pub tenants: Arc<Tenants>,
+    /// Whose request goes on next.
+    pub turns: Turns,
     /// Where the host is between start and stop.
     pub life: Life,
     /// Keeps other hosts out of the data folder while this one lives.

@@ -58,7 +58,7 @@ impl Loader {
     /// How a version uses a plugin.
     pub(super) fn options(manifest: &Manifest, config: &Map<String, Value>) -> UseOptions {
         UseOptions {
-            config: Value::Object(config.clone()).to_string(),
+            config: Value::Object(config.clone()).to_string().into(),
             limits: Limits { time: Duration::from_millis(manifest.sandbox.timeout_ms), memory_bytes: (manifest.sandbox.memory_mb as usize) << 20 },
             warm: manifest.sandbox.reuse == Reuse::Warm,
         }

@@ -24,7 +24,7 @@ impl Loader {
         let compiling = bounds.compiling().await;
         bounds.may_compile()?;
         let began = clock::now();
-        let compiled = self.0.sandboxes.admit(tenant.as_str(), &plugin.to_string(), &digest, bytes.clone()).await;
+        let compiled = self.0.sandboxes.admit(&bounds, &plugin.to_string(), &digest, bytes.clone()).await;
         bounds.compiled(began.elapsed());
         drop(compiling);
         let compiled = compiled?;
@@ -83,7 +83,7 @@ impl Loader {
         }
         let record = self.store().plugin(tenant, plugin).await?.ok_or_else(|| LoaderError::MissingPlugin(plugin.clone()))?;
         let bytes = self.artifacts().get(&record.digest).await?;
-        let loaded = self.0.sandboxes.load(tenant.as_str(), &plugin.to_string(), &record.digest, bytes.to_vec()).await?;
+        let loaded = self.0.sandboxes.load(&self.0.tenants.tenant(tenant), &plugin.to_string(), &record.digest, bytes.to_vec()).await?;
         self.0.plugins.lock().insert(key, loaded.clone());
         Ok(loaded)
     }

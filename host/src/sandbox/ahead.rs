@@ -94,7 +94,7 @@ impl Sandboxes {
     }
 
     async fn usage(&self, plugin: &Plugin, options: UseOptions, grants: Option<Grants>, bytes: Bytes) -> Use {
-        let config = options.config.clone();
+        let config = options.config.to_string();
         let usage = Use::new(Arc::clone(&plugin.0), options, grants);
         if !plugin.0.can_be_configured_ahead() {
             return usage;

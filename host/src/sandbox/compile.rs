@@ -16,6 +16,7 @@ use wasmparser::{Validator, WasmFeatures};
 use super::admission::Refused;
 use super::confine::{self, Bounds};
 use super::{engine, snapshot};
+use crate::aside::yield_to_requests;
 
 /// The hidden subcommand of this program that compiles.
 pub const SUBCOMMAND: &str = "compile-component";
@@ -148,6 +149,7 @@ impl Compiler {
 /// With what the compiler says; the exit status is 2 then.
 #[expect(clippy::print_stderr, reason = "how the process talks to the host")]
 pub fn run_compiler(config_bytes: Option<usize>, cpu_seconds: u64) -> Result<(), String> {
+    yield_to_requests();
     let missing = confine::confine(&Bounds { cpu_seconds, data_bytes: DATA_BYTES })?;
     if !missing.is_empty() {
         eprintln!("{NOTE}{missing}");

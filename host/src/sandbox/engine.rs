@@ -21,14 +21,16 @@ use super::error::SandboxError;
 use super::imports;
 use super::imports::log::LogSource;
 use super::measure;
+use super::overtime::Overtime;
 use super::places::{self, AllPlaces, Places};
 use super::plugin::Plugin;
 use super::store::Ctx;
 use crate::clock::{Deadline, Ticker};
 use crate::telemetry::metrics::SandboxMetrics;
+use crate::tenants::Tenant;
 
 /// A guest is looked at this often, and yields its thread to others then.
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(1);
 
 /// Bytes of a guest's stack. A guest that recurses further traps.
 const WASM_STACK: usize = 512 << 10;
@@ -72,6 +74,7 @@ pub(super) struct Inner {
     pub(super) engine: Engine,
     pub(super) ticker: Ticker,
     pub(super) places: AllPlaces,
+    pub(super) overtime: Overtime,
 }
 
 impl Sandboxes {
@@ -97,7 +100,9 @@ impl Sandboxes {
         let cache = Cache::open(&options.cache, fingerprint(&engine)).context("the cache of compiled components can't be opened")?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        let inner = Inner { engine, ticker, places: AllPlaces::new(instances) };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let overtime = Overtime::start(cores).context("no threads for guests that take long")?;
+        let inner = Inner { engine, ticker, places: AllPlaces::new(instances), overtime };
         let compiler = Compiler::new(options.compiler, options.compile_seconds);
         let (inner, admission, ahead) = (Arc::new(inner), options.admission, Semaphore::new(1));
         Ok(Self(Arc::new(Shared { inner, linker, compiler, cache, admission, metrics, ahead })))
@@ -107,7 +112,7 @@ impl Sandboxes {
     ///
     /// # Errors
     /// [`Refused`] says which of the rules it breaks.
-    pub async fn admit(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
+    pub async fn admit(&self, tenant: &Arc<Tenant>, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let admitted = self.check_and_try(tenant, plugin, digest, bytes).await;
         if let Err(refused) = &admitted {
             self.0.metrics.refused(refused.label());
@@ -115,7 +120,7 @@ impl Sandboxes {
         admitted
     }
 
-    async fn check_and_try(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
+    async fn check_and_try(&self, tenant: &Arc<Tenant>, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let limits = self.0.admission;
         let bytes = tokio::task::spawn_blocking(move || measure::check(&bytes, limits).map(|()| bytes))
             .await
@@ -129,13 +134,13 @@ impl Sandboxes {
     ///
     /// # Errors
     /// As [`Sandboxes::admit`].
-    pub async fn load(&self, tenant: &str, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
+    pub async fn load(&self, tenant: &Arc<Tenant>, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let component = match self.cached(*digest).await {
             Some(component) => component,
             None => self.compile(*digest, bytes, None).await?,
         };
-        let log = LogSource::new(tenant.to_owned(), plugin.to_owned(), self.0.metrics.log_lines_dropped.clone());
-        Plugin::new(Arc::clone(&self.0.inner), &self.0.linker, &component, *digest, log)
+        let log = LogSource::new(tenant.id().to_string(), plugin.to_owned(), self.0.metrics.log_lines_dropped.clone());
+        Plugin::new(Arc::clone(&self.0.inner), &self.0.linker, &component, *digest, (Arc::clone(tenant), log))
     }
 
     /// Compiles a component, with a configuration in it where there is one, and keeps the outcome under the digest.

@@ -1,9 +1,8 @@
 //! One request's life inside a transform: `before`, `after`; then the sandbox is gone.
 
-use super::bindings::bulkhead::plugin::types as wit;
 use super::convert::handed_on;
 use super::error::SandboxError;
-use super::exports;
+use super::exports::{After, Before};
 use super::places::Places;
 use super::running::{RequestInfo, Running};
 use super::transform::Transform;
@@ -32,15 +31,14 @@ impl<'a> Exchange<'a> {
 
     /// The way in.
     pub(super) async fn before(&mut self, request: &RequestInfo, payload: Payload) -> Result<Step, SandboxError> {
-        let (request, payload) = (self.told(request), wit::Payload::from(payload));
-        let step = self.running.bounded(async |functions, exports, store| functions.before(exports, store, request, &payload).await).await?;
-        step.try_into()
+        let call = Before { told: self.told(request), payload: payload.into() };
+        self.running.bounded(call).await?.try_into()
     }
 
     /// The way out of an exchange that begins there.
     pub(super) async fn only_after(self, request: &RequestInfo, payload: Payload) -> Result<Payload, SandboxError> {
-        let request = self.told(request);
-        self.end(request, payload).await
+        let told = self.told(request);
+        self.end(told, payload).await
     }
 
     /// The way out.
@@ -51,9 +49,8 @@ impl<'a> Exchange<'a> {
         self.end(None, payload).await
     }
 
-    async fn end(mut self, request: Option<exports::RequestInfo<'_>>, payload: Payload) -> Result<Payload, SandboxError> {
-        let payload = wit::Payload::from(payload);
-        let answer = self.running.bounded(async |functions, exports, store| functions.after(exports, store, request, &payload).await).await?;
+    async fn end(mut self, told: Option<RequestInfo>, payload: Payload) -> Result<Payload, SandboxError> {
+        let answer = self.running.bounded(After { told, payload: payload.into() }).await?;
         let answer = handed_on(answer)?;
         self.finish();
         Ok(answer)
@@ -65,7 +62,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// What the guest is told of the request.
-    fn told<'r>(&self, request: &'r RequestInfo) -> Option<exports::RequestInfo<'r>> {
-        self.transform.description().request.then(|| request.told())
+    fn told(&self, request: &RequestInfo) -> Option<RequestInfo> {
+        self.transform.description().request.then(|| request.clone())
     }
 }

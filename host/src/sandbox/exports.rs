@@ -10,19 +10,33 @@ use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, C
 
 use super::bindings::bulkhead::plugin::types::{Payload, PluginError};
 use super::bindings::exports::bulkhead::plugin::transformer::Step;
+use super::running::RequestInfo;
 use super::store::Ctx;
 use super::world::World;
+use crate::clock;
 
 /// `request-info`, borrowed: the record as the bindings have it would own copies.
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
-pub(super) struct RequestInfo<'a> {
-    pub(super) id: &'a str,
-    pub(super) model: &'a str,
-    pub(super) version: &'a str,
-    pub(super) headers: &'a [(String, String)],
+struct Told<'a> {
+    id: &'a str,
+    model: &'a str,
+    version: &'a str,
+    headers: &'a [(String, String)],
     #[component(name = "time-left-us")]
-    pub(super) time_left_us: u64,
+    time_left_us: u64,
+}
+
+impl<'a> Told<'a> {
+    fn of(request: &'a RequestInfo) -> Self {
+        Self {
+            id: &request.id,
+            model: &request.model,
+            version: &request.version,
+            headers: &request.headers,
+            time_left_us: u64::try_from(request.deadline.left_at(clock::now()).as_micros()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// Where in a component its functions are; those that its world lacks are none.
@@ -67,46 +81,78 @@ impl Functions {
         let outcome = unsafe { call(function, store, (config,)) };
         outcome.await
     }
+}
 
-    pub(super) async fn before(
-        &mut self,
+/// One call into an instance, with all that it takes: it may go on, on another thread, after who began it is gone.
+pub(super) trait Call: Send + 'static {
+    /// What the guest gives.
+    type Gives: Send + 'static;
+
+    /// Calls.
+    fn call(
+        self,
+        functions: &mut Functions,
         exports: &Exports,
         store: &mut Store<Ctx>,
-        request: Option<RequestInfo<'_>>,
-        payload: &Payload,
-    ) -> wasmtime::Result<Result<Step, PluginError>> {
-        let function = kept(&mut self.before, self.instance, store, exports.before.as_ref())?;
+    ) -> impl Future<Output = wasmtime::Result<Result<Self::Gives, PluginError>>> + Send;
+}
+
+/// `before` of a transform.
+pub(super) struct Before {
+    /// What it is told of the request, where it asks for that.
+    pub(super) told: Option<RequestInfo>,
+    pub(super) payload: Payload,
+}
+
+/// `after` of a transform.
+pub(super) struct After {
+    /// As for `before`, where that was not called.
+    pub(super) told: Option<RequestInfo>,
+    pub(super) payload: Payload,
+}
+
+/// `predict` of a predictor.
+pub(super) struct Predict {
+    /// As for `before`.
+    pub(super) told: Option<RequestInfo>,
+    pub(super) payload: Payload,
+}
+
+impl Call for Before {
+    type Gives = Step;
+
+    async fn call(self, functions: &mut Functions, exports: &Exports, store: &mut Store<Ctx>) -> wasmtime::Result<Result<Step, PluginError>> {
+        let function = kept(&mut functions.before, functions.instance, store, exports.before.as_ref())?;
+        let told = self.told.as_ref().map(Told::of);
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: as in `configure`, for `before`.
-        let outcome = unsafe { call(function, store, (request, payload)) };
+        let outcome = unsafe { call(function, store, (told, &self.payload)) };
         outcome.await
     }
+}
 
-    pub(super) async fn after(
-        &mut self,
-        exports: &Exports,
-        store: &mut Store<Ctx>,
-        request: Option<RequestInfo<'_>>,
-        payload: &Payload,
-    ) -> wasmtime::Result<Result<Payload, PluginError>> {
-        let function = kept(&mut self.after, self.instance, store, exports.after.as_ref())?;
+impl Call for After {
+    type Gives = Payload;
+
+    async fn call(self, functions: &mut Functions, exports: &Exports, store: &mut Store<Ctx>) -> wasmtime::Result<Result<Payload, PluginError>> {
+        let function = kept(&mut functions.after, functions.instance, store, exports.after.as_ref())?;
+        let told = self.told.as_ref().map(Told::of);
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: as in `configure`, for `after`.
-        let outcome = unsafe { call(function, store, (request, payload)) };
+        let outcome = unsafe { call(function, store, (told, &self.payload)) };
         outcome.await
     }
+}
 
-    pub(super) async fn predict(
-        &mut self,
-        exports: &Exports,
-        store: &mut Store<Ctx>,
-        request: Option<RequestInfo<'_>>,
-        payload: &Payload,
-    ) -> wasmtime::Result<Result<Payload, PluginError>> {
-        let function = kept(&mut self.predict, self.instance, store, exports.predict.as_ref())?;
+impl Call for Predict {
+    type Gives = Payload;
+
+    async fn call(self, functions: &mut Functions, exports: &Exports, store: &mut Store<Ctx>) -> wasmtime::Result<Result<Payload, PluginError>> {
+        let function = kept(&mut functions.predict, functions.instance, store, exports.predict.as_ref())?;
+        let told = self.told.as_ref().map(Told::of);
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: these are the types that `wit/predictor.wit` gives `predict`.
-        let outcome = unsafe { call(function, store, (request, payload)) };
+        let outcome = unsafe { call(function, store, (told, &self.payload)) };
         outcome.await
     }
 }

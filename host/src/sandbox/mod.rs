@@ -21,6 +21,7 @@ mod exports;
 mod imports;
 mod limits;
 mod measure;
+mod overtime;
 mod places;
 mod plugin;
 mod pool;

@@ -1,6 +1,7 @@
 //! A compiled component.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,11 +21,13 @@ use super::exports::{Exports, Functions};
 use super::imports;
 use super::imports::log::{LogLines, LogSource};
 use super::imports::nn;
+use super::overtime::{Guest, Pace};
 use super::predictor::PredictorDescription;
 use super::store::{self, Ctx, Time};
 use super::transform::Description;
 use super::world::{Typed, World};
 use crate::clock::{self, Deadline};
+use crate::tenants::Tenant;
 use crate::tensor::Datatype;
 
 /// Bounds of a component that is tried when it is uploaded, or asked to describe itself.
@@ -32,6 +35,13 @@ pub(super) const TRIAL: Limits = Limits { time: Duration::from_secs(1), memory_b
 
 /// Who deploys waits so long for a place while requests have them all. Arbitrary.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Guest code that is tried.
+trait Trial<T>: FnOnce(&mut Store<Ctx>) -> Tried<'_, T> + Send + 'static {}
+
+impl<T, F: FnOnce(&mut Store<Ctx>) -> Tried<'_, T> + Send + 'static> Trial<T> for F {}
+
+type Tried<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>;
 
 /// Bounds of what a plugin does for one request.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +64,8 @@ pub(super) struct Compiled {
     pub(super) waits: bool,
     imports: Vec<String>,
     pub(super) log: Arc<LogSource>,
+    /// Whose it is.
+    pub(super) tenant: Arc<Tenant>,
     /// Of the component as it was uploaded.
     pub(super) digest: Digest,
     /// Its instances begin configured.
@@ -65,7 +77,13 @@ pub(super) struct Compiled {
 }
 
 impl Plugin {
-    pub(super) fn new(inner: Arc<Inner>, linker: &Linker<Ctx>, component: &Component, digest: Digest, log: LogSource) -> Result<Self, Refused> {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        linker: &Linker<Ctx>,
+        component: &Component,
+        digest: Digest,
+        (tenant, log): (Arc<Tenant>, LogSource),
+    ) -> Result<Self, Refused> {
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(&inner.engine).map(|(name, _)| name.to_owned()).collect();
         let world = World::of(component);
@@ -90,6 +108,7 @@ impl Plugin {
             waits,
             imports,
             log,
+            tenant,
             digest,
             is_configured: false,
             configured: Mutex::default(),
@@ -147,15 +166,18 @@ impl Plugin {
     /// As [`Plugin::summary`].
     pub(super) async fn describe_transform(&self, config: &str) -> Result<Description, SandboxError> {
         let Typed::Transform(pre) = &self.0.typed else { return Err(self.is_no(World::Transform)) };
+        let (pre, config) = (pre.clone(), config.to_owned());
         // Through the generated bindings, which compare all types: see `exports.rs`.
         let described: Result<transformer::Description, PluginError> = self
             .0
-            .trial("describe", async |store| {
-                let bindings = pre.instantiate_async(&mut *store).await?;
-                let guest = bindings.bulkhead_plugin_transformer();
-                Ok(match guest.call_configure(&mut *store, config).await? {
-                    Ok(()) => Ok(guest.call_describe(store).await?),
-                    Err(refusal) => Err(refusal),
+            .trial("describe", move |store| {
+                Box::pin(async move {
+                    let bindings = pre.instantiate_async(&mut *store).await?;
+                    let guest = bindings.bulkhead_plugin_transformer();
+                    Ok(match guest.call_configure(&mut *store, &config).await? {
+                        Ok(()) => Ok(guest.call_describe(store).await?),
+                        Err(refusal) => Err(refusal),
+                    })
                 })
             })
             .await?;
@@ -168,15 +190,18 @@ impl Plugin {
     /// As [`Plugin::summary`].
     pub(super) async fn describe_predictor(&self, config: &str) -> Result<PredictorDescription, SandboxError> {
         let Typed::Predictor(pre) = &self.0.typed else { return Err(self.is_no(World::Predictor)) };
+        let (pre, config) = (pre.clone(), config.to_owned());
         // As for a transform.
         let described: Result<prediction::Description, PluginError> = self
             .0
-            .trial("describe", async |store| {
-                let bindings = pre.instantiate_async(&mut *store).await?;
-                let guest = bindings.bulkhead_plugin_prediction();
-                Ok(match guest.call_configure(&mut *store, config).await? {
-                    Ok(()) => Ok(guest.call_describe(store).await?),
-                    Err(refusal) => Err(refusal),
+            .trial("describe", move |store| {
+                Box::pin(async move {
+                    let bindings = pre.instantiate_async(&mut *store).await?;
+                    let guest = bindings.bulkhead_plugin_prediction();
+                    Ok(match guest.call_configure(&mut *store, &config).await? {
+                        Ok(()) => Ok(guest.call_describe(store).await?),
+                        Err(refusal) => Err(refusal),
+                    })
                 })
             })
             .await?;
@@ -199,7 +224,7 @@ impl Compiled {
     }
 
     /// Runs guest code that no request waits for, on a place of its own and within the bounds of a trial.
-    async fn trial<T>(&self, what: &str, call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>) -> Result<T, SandboxError> {
+    async fn trial<T: Send + 'static>(&self, what: &str, call: impl Trial<T>) -> Result<T, SandboxError> {
         let _place = self.inner.places(1, Deadline::after(PATIENCE)).await?;
         let log = LogLines::new(Arc::clone(&self.log), what.into());
         let mut ctx = Ctx::new(TRIAL.memory_bytes, log);
@@ -209,7 +234,14 @@ impl Compiled {
         let mut store = store::new(&self.inner, ctx);
         let now = clock::now();
         let time = Time { from: now, left: TRIAL.time, granted: TRIAL.time, at_most: now + TRIAL.time };
-        store::bounded(&mut store, time, self.waits, call).await
+        let waits = self.waits;
+        let guest = Guest::new(async move {
+            let bounds = store::begin(&mut store, time, waits);
+            let outcome = bounds.run(call(&mut store)).await;
+            store::sorted(&store, time, outcome)
+        });
+        // It may well be long.
+        self.inner.overtime.run(&self.tenant, &Pace::default(), guest).await.unwrap_or(Err(SandboxError::Busy))
     }
 
     /// The same plugin, by a component that holds a configuration. That is another component, which a guest had a hand
@@ -219,7 +251,8 @@ impl Compiled {
         let world = self.typed.world();
         let typed = Typed::new(world, linker.instantiate_pre(component).map_err(other)?).map_err(other)?;
         let exports = Exports::find(component, world).context("the configured component lacks a function")?;
-        self.trial("configure", async |store| typed.compare(store).await).await?;
+        let compared = typed.clone();
+        self.trial("configure", move |store| Box::pin(async move { compared.compare(store).await })).await?;
         Ok(Self {
             inner: Arc::clone(&self.inner),
             typed,
@@ -227,6 +260,7 @@ impl Compiled {
             waits: self.waits,
             imports: self.imports.clone(),
             log: Arc::clone(&self.log),
+            tenant: Arc::clone(&self.tenant),
             digest: self.digest,
             is_configured: true,
             configured: Mutex::default(),

@@ -4,9 +4,9 @@ use std::ops::Deref;
 
 use serde_json::Value;
 
-use super::bindings::bulkhead::plugin::types as wit;
 use super::convert::handed_on;
 use super::error::SandboxError;
+use super::exports::Predict;
 use super::places::Places;
 use super::plugin::TensorSignature;
 use super::running::{RequestInfo, Running};
@@ -99,8 +99,8 @@ impl Predictor {
         terms: Terms,
     ) -> (Result<Payload, SandboxError>, RunTimes) {
         let mut running = Running::new(&self.usage, request, places).may_compute(terms);
-        let (told, payload) = (self.description.request.then(|| request.told()), wit::Payload::from(payload));
-        let answer = running.bounded(async |functions, exports, store| functions.predict(exports, store, told, &payload).await).await;
+        let told = self.description.request.then(|| request.clone());
+        let answer = running.bounded(Predict { told, payload: payload.into() }).await;
         let times = running.times();
         let answer = answer.and_then(handed_on).and_then(|answer| self.checked(answer));
         if answer.is_ok() {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
-use super::bindings::bulkhead::plugin::types::PluginError;
 use super::error::SandboxError;
-use super::exports::{self, Exports, Functions};
+use super::exports::{Call, Functions};
 use super::imports::log::LogLines;
+use super::overtime::Guest;
 use super::places::Places;
 use super::plugin::Compiled;
 use super::pool::Pool;
@@ -31,19 +31,6 @@ pub struct RequestInfo {
     pub headers: Vec<(String, String)>,
     /// When it must be answered.
     pub deadline: Deadline,
-}
-
-impl RequestInfo {
-    /// What a guest is told of it.
-    pub(super) fn told(&self) -> exports::RequestInfo<'_> {
-        exports::RequestInfo {
-            id: &self.id,
-            model: &self.model,
-            version: &self.version,
-            headers: &self.headers,
-            time_left_us: u64::try_from(self.deadline.left_at(clock::now()).as_micros()).unwrap_or(u64::MAX),
-        }
-    }
 }
 
 /// A store with its instance.
@@ -75,12 +62,36 @@ impl Instance {
         let log = LogLines::new(Arc::clone(&self.compiled.log), Arc::clone(&request.id));
         self.store.data_mut().serve(log);
     }
+
+    /// Runs one call in it, and gives it back.
+    async fn serve<C: Call>(mut self, config: Arc<str>, time: Time, terms: Option<Terms>, call: C) -> (Self, Result<C::Gives, SandboxError>) {
+        let Self { store, compiled, functions, .. } = &mut self;
+        let bounds = store::begin(store, time, compiled.waits);
+        let guest = async {
+            let functions = match functions {
+                Some(functions) => functions,
+                None => match compiled.instantiate(store, &config).await? {
+                    Ok(made) => functions.insert(made),
+                    Err(refusal) => return Ok(Err(refusal)),
+                },
+            };
+            // Only now: configuring is done without models, as it is ahead of requests.
+            if let (Some(nn), Some(terms)) = (&mut store.data_mut().nn, terms) {
+                nn.serve(terms);
+            }
+            call.call(functions, &compiled.exports, store).await
+        };
+        let outcome = bounds.run(guest).await;
+        let outcome = store::sorted(&self.store, time, outcome).and_then(|outcome| Ok(outcome?));
+        (self, outcome)
+    }
 }
 
 /// A sandbox that serves a request. Dropping it drops the sandbox; so does any error.
 pub(super) struct Running<'a> {
     usage: &'a Use,
-    instance: Instance,
+    /// None while the guest runs.
+    instance: Option<Instance>,
     deadline: Deadline,
     /// Guest time that is left.
     left: Duration,
@@ -99,7 +110,8 @@ impl<'a> Running<'a> {
             }
             None => Instance::fresh(usage, request),
         };
-        Self { usage, instance, deadline: request.deadline, left: usage.options.limits.time, terms: None, _places: places }
+        let left = usage.options.limits.time;
+        Self { usage, instance: Some(instance), deadline: request.deadline, left, terms: None, _places: places }
     }
 
     /// Lets the guest run models once it is configured, on these terms.
@@ -110,46 +122,33 @@ impl<'a> Running<'a> {
 
     /// Where the time of the models that it ran went.
     pub(super) fn times(&self) -> RunTimes {
-        self.instance.store.data().nn.as_ref().map(|nn| nn.times).unwrap_or_default()
+        let nn = self.instance.as_ref().and_then(|instance| instance.store.data().nn.as_ref());
+        nn.map(|nn| nn.times).unwrap_or_default()
     }
 
     /// Calls into the guest, within its time.
-    pub(super) async fn bounded<T>(
-        &mut self,
-        call: impl AsyncFnOnce(&mut Functions, &Exports, &mut Store<Ctx>) -> wasmtime::Result<Result<T, PluginError>>,
-    ) -> Result<T, SandboxError> {
+    pub(super) async fn bounded<C: Call>(&mut self, call: C) -> Result<C::Gives, SandboxError> {
         let started = clock::now();
         let options = &self.usage.options;
         let left = self.left.min(self.deadline.left_at(started));
         let time = Time { from: started, left, granted: options.limits.time, at_most: self.deadline.moment() };
-        let terms = self.terms;
-        let Instance { store, compiled, functions, .. } = &mut self.instance;
-        let outcome = store::bounded(store, time, compiled.waits, async |store| {
-            let functions = match functions {
-                Some(functions) => functions,
-                None => match compiled.instantiate(store, &options.config).await? {
-                    Ok(made) => functions.insert(made),
-                    Err(refusal) => return Ok(Err(refusal)),
-                },
-            };
-            // Only now: configuring is done without models, as it is ahead of requests.
-            if let (Some(nn), Some(terms)) = (&mut store.data_mut().nn, terms) {
-                nn.serve(terms);
-            }
-            call(functions, &compiled.exports, store).await
-        });
-        let outcome = outcome.await;
+        let instance = self.instance.take().ok_or_else(|| SandboxError::Trapped("its sandbox is gone".to_owned()))?;
+        let (tenant, overtime) = (Arc::clone(&instance.compiled.tenant), Arc::clone(&instance.compiled.inner));
+        let guest = Guest::new(instance.serve(Arc::clone(&options.config), time, self.terms, call));
+        let (instance, outcome) = overtime.overtime.run(&tenant, &self.usage.pace, guest).await.ok_or(SandboxError::Busy)?;
+        self.instance = Some(instance);
         self.left = self.left.saturating_sub(clock::now() - started);
-        Ok(outcome??)
+        outcome
     }
 
     /// The request went well: the instance may serve another one where the manifest allows that. One that is merely dropped
     /// takes its instance along.
     pub(super) fn finish(self) {
         // It may keep what it brought along.
-        let has_brought = self.instance.store.data().nn.as_ref().is_some_and(|nn| nn.has_brought());
+        let Some(instance) = self.instance else { return };
+        let has_brought = instance.store.data().nn.as_ref().is_some_and(|nn| nn.has_brought());
         if let Some(pool) = self.usage.warm.as_ref().filter(|_| !has_brought) {
-            pool.give_back(self.instance);
+            pool.give_back(instance);
         }
     }
 }

@@ -7,12 +7,13 @@ use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::engine::Inner;
-use super::errand::{self, Patience};
+use super::errand::{self, Errands, Patience};
 use super::error::{SandboxError, TimeIsUp};
 use super::imports::log::LogLines;
 use super::imports::nn::{Grants, Nn};
 use super::imports::wasi::Wasi;
 use super::limits::Meter;
+use super::overtime;
 use crate::clock;
 
 /// Bytes that one host call, or one lifted value, may make the host allocate, as a multiple of the guest's memory: what is
@@ -81,11 +82,12 @@ pub(super) fn new(inner: &Arc<Inner>, ctx: Ctx) -> Store<Ctx> {
     store.set_hostcall_fuel(bytes.saturating_mul(HOSTCALL_FACTOR));
     store.set_max_component_handles(HANDLES);
     // Called at the first tick within guest code and at each that follows: time spent waiting in the host costs a
-    // guest one call of this, not its life. The yield lets other requests have the thread.
+    // guest one call of this, not its life. The yield lets others have the thread, or has it go on elsewhere (`overtime.rs`).
     store.epoch_deadline_callback(|cx| {
         if clock::now() >= cx.data().until {
             return Err(TimeIsUp.into());
         }
+        overtime::ticked();
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store.set_epoch_deadline(1);
@@ -105,26 +107,45 @@ pub(super) struct Time {
     pub(super) at_most: Instant,
 }
 
-/// Runs guest code for as long as it may in wall-clock time, its waits for models not counted, and sorts out how it failed.
-/// Who calls holds a place, and so keeps the epoch's clock going.
-pub(super) async fn bounded<T>(
-    store: &mut Store<Ctx>,
+impl Time {
+    /// When its own time is up.
+    fn until(self) -> Instant {
+        self.from + self.left
+    }
+}
+
+/// Within which guest code runs: wall-clock time, its waits for models not counted.
+pub(super) struct Bounds {
+    errands: Option<Errands>,
     time: Time,
     waits: bool,
-    call: impl AsyncFnOnce(&mut Store<Ctx>) -> wasmtime::Result<T>,
-) -> Result<T, SandboxError> {
-    let until = time.from + time.left;
-    store.data_mut().until = until;
-    let errands = store.data().nn.as_ref().map(|nn| nn.errands.clone());
-    // A guest with WASI can wait in the host, where no epoch reaches it.
-    let outcome = match errands {
-        Some(errands) => errand::drive(&errands, waits.then_some(Patience { until, at_most: time.at_most }), call(store)).await,
-        None if waits => match tokio::time::timeout_at(until.into(), call(store)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(TimeIsUp.into()),
-        },
-        None => call(store).await,
-    };
+}
+
+/// Begins to count a guest's time. Who calls holds a place, and so keeps the epoch's clock going. `waits` is said of one with
+/// WASI, which can wait in the host, where no epoch reaches it.
+pub(super) fn begin(store: &mut Store<Ctx>, time: Time, waits: bool) -> Bounds {
+    let ctx = store.data_mut();
+    ctx.until = time.until();
+    Bounds { errands: ctx.nn.as_ref().map(|nn| nn.errands.clone()), time, waits }
+}
+
+impl Bounds {
+    /// Runs guest code within them.
+    pub(super) async fn run<T>(self, guest: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+        let until = self.time.until();
+        match self.errands {
+            Some(errands) => errand::drive(&errands, self.waits.then_some(Patience { until, at_most: self.time.at_most }), guest).await,
+            None if self.waits => match tokio::time::timeout_at(until.into(), guest).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(TimeIsUp.into()),
+            },
+            None => guest.await,
+        }
+    }
+}
+
+/// Sorts out how a guest failed.
+pub(super) fn sorted<T>(store: &Store<Ctx>, time: Time, outcome: wasmtime::Result<T>) -> Result<T, SandboxError> {
     outcome.map_err(|error| {
         if error.is::<TimeIsUp>() {
             SandboxError::Deadline(time.granted)

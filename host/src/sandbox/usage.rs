@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bulkhead_registry::Digest;
 
 use super::imports::nn::Grants;
+use super::overtime::Pace;
 use super::plugin::{Compiled, Limits};
 use super::pool::Pool;
 
@@ -12,7 +13,7 @@ use super::pool::Pool;
 #[derive(Debug, Clone)]
 pub struct UseOptions {
     /// JSON text of the configuration.
-    pub config: String,
+    pub config: Arc<str>,
     /// Bounds of each request.
     pub limits: Limits,
     /// Instances may serve several requests, of this model version only.
@@ -28,12 +29,14 @@ pub struct Use {
     /// What a predictor gets beyond log lines.
     pub(super) grants: Option<Arc<Grants>>,
     pub(super) warm: Option<Pool>,
+    /// How long its calls take.
+    pub(super) pace: Pace,
 }
 
 impl Use {
     pub(super) fn new(plain: Arc<Compiled>, options: UseOptions, grants: Option<Grants>) -> Self {
         let warm = options.warm.then(Pool::default);
-        Self { plain, ahead: Arc::default(), options, grants: grants.map(Arc::new), warm }
+        Self { plain, ahead: Arc::default(), options, grants: grants.map(Arc::new), warm, pace: Pace::default() }
     }
 
     /// The component that fresh instances are made of.

@@ -89,6 +89,7 @@ impl World {
     }
 }
 
+#[derive(Clone)]
 /// A component that can be instantiated, under the generated face of its world.
 pub(super) enum Typed {
     Transform(TransformPre<Ctx>),

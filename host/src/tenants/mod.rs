@@ -1,9 +1,11 @@
 //! What each tenant is and may take, and what it takes just now. In memory: no request waits for a database to learn of it.
 
 mod compile;
+mod fair;
 mod held;
 mod places;
 mod tenant;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +15,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bulkhead_registry::{Quotas, TenantId, TenantRecord};
 
+pub use fair::FairQueue;
 pub use held::Held;
 use places::Kind;
 pub use places::{Full, Place, Places};
 pub use tenant::{Said, Tenant};
+pub use turns::Turns;
 
 /// A bound that a tenant has met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +62,7 @@ impl Tenants {
         if let Some(tenant) = self.table.load().get(id) {
             return Arc::clone(tenant);
         }
-        let new = Arc::new(Tenant::new(Said::default(), &self.defaults));
+        let new = Arc::new(Tenant::new(id.clone(), Said::default(), &self.defaults));
         self.table.rcu(|table| {
             let mut table = HashMap::clone(table);
             table.entry(id.clone()).or_insert_with(|| Arc::clone(&new));

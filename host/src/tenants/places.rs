@@ -87,6 +87,14 @@ impl Places {
     }
 }
 
+impl Place {
+    /// Whose it is.
+    #[must_use]
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.tenant.taken(self.places.kind).fetch_sub(1, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bulkhead_registry::{Kept, Quotas};
+use bulkhead_registry::{Kept, Quotas, TenantId};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
@@ -16,9 +16,6 @@ use super::places::Kind;
 
 /// What to do where `stored_mb` is used up.
 const STORE_LESS: &str = "delete versions or plugins that are not needed";
-
-/// Of one about which nothing was said.
-const WEIGHT: u32 = 100;
 
 /// What was said about a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,11 +64,14 @@ fn over(said: &Quotas, defaults: &Quotas) -> Quotas {
 
 /// One tenant.
 pub struct Tenant {
+    id: TenantId,
     holds: ArcSwap<Holds>,
     /// Predict requests under way.
     under_way: AtomicUsize,
     /// Streams of them that are open.
     streams: AtomicUsize,
+    /// Turns that they have just now.
+    pub(super) running: AtomicUsize,
     /// Bytes that these hold.
     pub(super) held: AtomicU64,
     compiled: Mutex<CompileTime>,
@@ -82,16 +82,27 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    pub(super) fn new(said: Said, defaults: &Quotas) -> Self {
+    /// The weight of one about which nothing was said.
+    pub(super) const WEIGHT: u32 = 100;
+
+    pub(super) fn new(id: TenantId, said: Said, defaults: &Quotas) -> Self {
         Self {
+            id,
             holds: ArcSwap::from_pointee(Holds::new(said, defaults)),
             under_way: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
             held: AtomicU64::new(0),
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
             compiling: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> &TenantId {
+        &self.id
     }
 
     pub(super) fn say(&self, said: Said, defaults: &Quotas) {
@@ -119,7 +130,7 @@ impl Tenant {
     }
 
     pub(super) fn weight(&self) -> u32 {
-        self.holds.load().quotas.weight.unwrap_or(WEIGHT)
+        self.holds.load().quotas.weight.unwrap_or(Self::WEIGHT)
     }
 
     /// Counts a request against the rate, and says how many may be under way.

@@ -15,9 +15,14 @@ const BOUNDARY: &str = "bulkhead-bench-7d1e0c2a9b";
 
 /// Uploads a built plugin.
 pub(crate) async fn plugin(connection: &mut Connection, options: &Options, name: &str) -> Result<()> {
-    let component = read(&options.plugin(name))?;
+    plugin_as(connection, name, &read(&options.plugin(name))?, "").await
+}
+
+/// Uploads a component with a credential: a line of the request's head.
+pub(crate) async fn plugin_as(connection: &mut Connection, name: &str, component: &[u8], credential: &str) -> Result<()> {
     let path = format!("/v1/plugins/{name}/versions/{PLUGIN_VERSION}");
-    connection.send(&http::request("PUT", &path, "application/wasm", &component)).await?;
+    let headers = format!("content-type: application/wasm\r\n{credential}");
+    connection.send(&http::request_with("PUT", &path, &headers, component)).await?;
     Ok(())
 }
 

@@ -20,8 +20,11 @@ use std::sync::LazyLock;
 use axum::body::{Body, Bytes};
 use tokio::runtime::{Builder, Runtime};
 
+/// Panics where something does not hold.
+pub type Holds = fn(&[u8]);
+
 /// All functions, by the names of their targets.
-pub const TARGETS: [(&str, fn(&[u8])); 6] =
+pub const TARGETS: [(&str, Holds); 6] =
     [("component", component), ("image", image), ("manifest", manifest), ("tensors", tensors), ("token", token), ("upload", upload)];
 
 fn wait<T>(future: impl Future<Output = T>) -> T {

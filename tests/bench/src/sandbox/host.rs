@@ -8,8 +8,9 @@ use bulkhead::clock::Deadline;
 use bulkhead::payload::Payload;
 use bulkhead::sandbox::{AdmissionLimits, Limits, Places, RequestInfo, SandboxOptions, Sandboxes, Transform, UseOptions};
 use bulkhead::telemetry::metrics::Metrics;
+use bulkhead::tenants::Tenants;
 use bulkhead::tensor::{Datatype, Tensor};
-use bulkhead_registry::Digest;
+use bulkhead_registry::{Digest, Quotas, TenantId};
 
 use super::{Call, Trial};
 use crate::Options;
@@ -37,8 +38,9 @@ impl Loop {
         };
         let sandboxes = Sandboxes::start(options, Metrics::new()?.sandboxes())?;
         let digest = Digest::of(&component);
-        let plugin = sandboxes.admit("bench", &format!("{}@0.1.0", trial.plugin), &digest, component.clone()).await?;
-        let options = UseOptions { config: trial.config.to_owned(), limits: LIMITS, warm: false };
+        let tenant = Tenants::new(Quotas::default(), 1).tenant(&TenantId::default_tenant());
+        let plugin = sandboxes.admit(&tenant, &format!("{}@0.1.0", trial.plugin), &digest, component.clone()).await?;
+        let options = UseOptions { config: trial.config.into(), limits: LIMITS, warm: false };
         let transform = sandboxes.transform(&plugin, options, std::future::ready(Ok(component))).await?;
         while !transform.is_configured_ahead() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,0 +1,316 @@
+//! Guests that take long, on threads of their own.
+//!
+//! A guest begins on the thread that its request came in on: going to another one and back costs more than most guests take.
+//! One that is still there after a tick or two goes on elsewhere, and the next one of its kind begins there. The threads for
+//! these yield to those that requests come in on, by the system's own scheduler, which interrupts anything at any moment. What
+//! is long shares them by the tenants' weights, a tick at a time.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_task::Runnable;
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+
+use crate::aside::yield_to_requests;
+use crate::clock;
+use crate::tenants::{FairQueue, Tenant};
+
+/// A guest that took this long goes on elsewhere at its next tick. Moving it costs some tens of microseconds.
+const LONG: Duration = Duration::from_millis(1);
+
+/// Guests whose mean is under this begin where their requests come in again; apart from [`LONG`] so that they don't swing.
+const SHORT: Duration = Duration::from_micros(500);
+
+/// A guest's call with everything that it takes, and how long it ran so far; its waits don't count.
+pub(super) struct Guest<T> {
+    call: Pin<Box<dyn Future<Output = T> + Send>>,
+    ran: Duration,
+}
+
+impl<T> Guest<T> {
+    /// Not begun yet.
+    pub(super) fn new(call: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { call: Box::pin(call), ran: Duration::ZERO }
+    }
+}
+
+impl<T> Future for Guest<T> {
+    type Output = (T, Duration);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let began = clock::now();
+        let polled = self.call.as_mut().poll(context);
+        self.ran += began.elapsed();
+        polled.map(|outcome| (outcome, self.ran))
+    }
+}
+
+thread_local! {
+    /// The epoch reached the guest that this thread runs, since it was last asked.
+    static TICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that a tick has reached the guest that runs on this thread, which yields now.
+pub(super) fn ticked() {
+    TICKED.set(true);
+}
+
+/// How long guests of one kind take.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// The mean of their calls, in nanoseconds of their own.
+    mean: AtomicU64,
+    is_long: AtomicBool,
+}
+
+impl Pace {
+    fn is_long(&self) -> bool {
+        self.is_long.load(Ordering::Relaxed)
+    }
+
+    /// One of them took so long. Two that end at once may forget one of them: it is a mean.
+    fn took(&self, ran: Duration) {
+        let mean = self.mean.load(Ordering::Relaxed);
+        let mean = mean - mean / 8 + nanos(ran.min(8 * LONG)) / 8;
+        self.mean.store(mean, Ordering::Relaxed);
+        if mean < nanos(SHORT) && self.is_long() {
+            self.is_long.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// One of them is long, and not over yet.
+    fn grows_long(&self) {
+        self.mean.fetch_max(nanos(LONG), Ordering::Relaxed);
+        self.is_long.store(true, Ordering::Relaxed);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The threads; they end when this is dropped.
+pub(super) struct Overtime(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: FairQueue<Runnable<Job>>,
+    stopped: bool,
+}
+
+/// What is known of a guest on these threads.
+struct Job {
+    tenant: Arc<Tenant>,
+    /// What it waits for is looked after there.
+    runtime: Handle,
+}
+
+impl Overtime {
+    /// Starts so many threads.
+    pub(super) fn start(threads: usize) -> std::io::Result<Self> {
+        let this = Self(Arc::new(Shared { state: Mutex::default(), ready: Condvar::new() }));
+        for _ in 0..threads.max(1) {
+            let shared = Arc::clone(&this.0);
+            std::thread::Builder::new().name("bulkhead-guests".to_owned()).spawn(move || {
+                yield_to_requests();
+                shared.work();
+            })?;
+        }
+        Ok(this)
+    }
+
+    /// Runs a guest to its end: on this thread if guests of its pace are short and so is this one, or else on one of those
+    /// here. Dropping this ends the guest, at its next tick at the latest. None where the host stops.
+    pub(super) async fn run<T: Send + 'static>(&self, tenant: &Arc<Tenant>, pace: &Pace, mut guest: Guest<T>) -> Option<T> {
+        if !pace.is_long() {
+            let here = std::future::poll_fn(|context| {
+                TICKED.set(false);
+                match Pin::new(&mut guest).poll(context) {
+                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                    Poll::Pending if guest.ran >= LONG && TICKED.get() => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            if let Some((outcome, ran)) = here.await {
+                pace.took(ran);
+                return Some(outcome);
+            }
+            pace.grows_long();
+        }
+        let job = Job { tenant: Arc::clone(tenant), runtime: Handle::current() };
+        let shared = Arc::clone(&self.0);
+        let schedule = move |runnable: Runnable<Job>| shared.push(runnable);
+        let (runnable, task) = async_task::Builder::new().propagate_panic(true).metadata(job).spawn(|_| guest, schedule);
+        runnable.schedule();
+        let (outcome, ran) = task.fallible().await?;
+        pace.took(ran);
+        Some(outcome)
+    }
+}
+
+impl Drop for Overtime {
+    fn drop(&mut self) {
+        let left = {
+            let mut state = self.0.state.lock();
+            state.stopped = true;
+            std::mem::take(&mut state.waiting)
+        };
+        // Without the lock: a guest's end may wake others.
+        drop(left);
+        self.0.ready.notify_all();
+    }
+}
+
+impl Shared {
+    fn push(&self, runnable: Runnable<Job>) {
+        let tenant = Arc::clone(&runnable.metadata().tenant);
+        let mut state = self.state.lock();
+        if !state.stopped {
+            state.waiting.push(&tenant, runnable);
+            drop(state);
+            self.ready.notify_one();
+        }
+    }
+
+    fn work(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return;
+            }
+            let Some(runnable) = state.waiting.pop() else {
+                self.ready.wait(&mut state);
+                continue;
+            };
+            drop(state);
+            let (tenant, ran) = run(runnable);
+            state = self.state.lock();
+            state.waiting.charge(&tenant, ran);
+        }
+    }
+}
+
+/// Runs a guest until it yields, waits or ends.
+fn run(runnable: Runnable<Job>) -> (Arc<Tenant>, Duration) {
+    let Job { tenant, runtime } = runnable.metadata();
+    let (tenant, runtime) = (Arc::clone(tenant), runtime.clone());
+    let _entered = runtime.enter();
+    let began = clock::now();
+    runnable.run();
+    (tenant, began.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+    use crate::tenants::Tenants;
+
+    fn tenant(name: &str) -> Arc<Tenant> {
+        Tenants::new(bulkhead_registry::Quotas::default(), 1).tenant(&name.parse().unwrap())
+    }
+
+    /// Runs for so long, with a tick every millisecond, and says on which thread it ended.
+    async fn busy(long: Duration) -> ThreadId {
+        let began = clock::now();
+        while began.elapsed() < long {
+            let tick = clock::now();
+            while tick.elapsed() < Duration::from_millis(1).min(long) {
+                std::hint::spin_loop();
+            }
+            ticked();
+            tokio::task::yield_now().await;
+        }
+        thread::current().id()
+    }
+
+    #[tokio::test]
+    async fn what_is_long_goes_elsewhere_and_what_is_short_stays() {
+        let (overtime, tenant, here) = (Overtime::start(1).unwrap(), tenant("a"), thread::current().id());
+        let (long, short) = (Pace::default(), Pace::default());
+        let run = async |pace: &Pace, ms| overtime.run(&tenant, pace, Guest::new(busy(Duration::from_micros(ms)))).await.unwrap();
+        assert_eq!(run(&short, 0).await, here);
+        assert_ne!(run(&long, 20_000).await, here);
+        // It is remembered, of these alone,
+        assert_ne!(run(&long, 0).await, here);
+        assert_eq!(run(&short, 0).await, here);
+        // until they have been short for a while.
+        for _ in 0..100 {
+            run(&long, 0).await;
+        }
+        assert_eq!(run(&long, 0).await, here);
+    }
+
+    #[tokio::test]
+    async fn waits_are_not_long() {
+        let (overtime, tenant, here) = (Overtime::start(1).unwrap(), tenant("a"), thread::current().id());
+        let guest = Guest::new(async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ticked();
+            tokio::task::yield_now().await;
+            thread::current().id()
+        });
+        assert_eq!(overtime.run(&tenant, &Pace::default(), guest).await, Some(here));
+    }
+
+    #[tokio::test]
+    async fn who_is_dropped_ends_and_gives_its_thread_to_others() {
+        let (overtime, tenant) = (Overtime::start(1).unwrap(), tenant("a"));
+        let pace = Pace::default();
+        let endless = overtime.run(&tenant, &pace, Guest::new(busy(Duration::from_secs(3600))));
+        assert!(tokio::time::timeout(Duration::from_millis(50), endless).await.is_err());
+        let other = Pace::default();
+        other.grows_long();
+        overtime.run(&tenant, &other, Guest::new(busy(Duration::ZERO))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_fault_reaches_who_waits_and_nobody_else() {
+        let (overtime, tenant, pace) = (Arc::new(Overtime::start(1).unwrap()), tenant("a"), Pace::default());
+        pace.grows_long();
+        let (to, owner) = (Arc::clone(&overtime), Arc::clone(&tenant));
+        let panics = tokio::spawn(async move {
+            let pace = Pace::default();
+            pace.grows_long();
+            to.run(&owner, &pace, Guest::new(async { assert_eq!(1, 2, "a fault") })).await
+        });
+        assert!(panics.await.unwrap_err().is_panic());
+        overtime.run(&tenant, &pace, Guest::new(busy(Duration::ZERO))).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_crowd_leaves_another_tenant_its_share() {
+        let (overtime, crowd, lone) = (Arc::new(Overtime::start(1).unwrap()), tenant("crowd"), tenant("lone"));
+        let crowd: Vec<_> = (0..16)
+            .map(|_| {
+                let (overtime, crowd) = (Arc::clone(&overtime), Arc::clone(&crowd));
+                tokio::spawn(async move { overtime.run(&crowd, &Pace::default(), Guest::new(busy(Duration::from_secs(3600)))).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Some forty ticks of work: with seventeen in one line it would have to wait for six hundred of the others'.
+        let work = async {
+            for _ in 0..40 {
+                busy(Duration::from_millis(1)).await;
+            }
+        };
+        let pace = Pace::default();
+        pace.grows_long();
+        let began = clock::now();
+        overtime.run(&lone, &pace, Guest::new(work)).await.unwrap();
+        let took = began.elapsed();
+        crowd.iter().for_each(tokio::task::JoinHandle::abort);
+        assert!(took < Duration::from_millis(400), "{took:?}");
+    }
+}
