@@ -14,8 +14,8 @@ pub fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 }
 
 /// Of threads that yield to those that requests come in on, on the scale of `nice`: where both want a processor, theirs is a
-/// quarter. Arbitrary: enough that whoever wakes is let in at once, and not so much that what takes long never ends.
-const NICE: i32 = 5;
+/// tenth. Arbitrary: enough that whoever wakes is let in at once, and not so much that what takes long never ends.
+const NICE: i32 = 10;
 
 /// Has the system give way to requests where this thread, or one that it starts, wants the same processor.
 pub fn yield_to_requests() {

@@ -12,8 +12,9 @@ use bulkhead::confined::{Confined, Options};
 use bulkhead::engine::Engine;
 use bulkhead::runner::{RunError, Runner, Terms};
 use bulkhead::telemetry::metrics::Metrics;
+use bulkhead::tenants::Tenants;
 use bulkhead::tensor::{Datatype, Tensor};
-use bulkhead_registry::Manifest;
+use bulkhead_registry::{Manifest, Quotas};
 use bulkhead_tests::{Answer, Setup, TestHost, eventually, fixtures, onnx};
 use serde_json::{Value, json};
 
@@ -297,16 +298,19 @@ async fn other_tenants_lose_nothing() {
     let engine = Engine::start(&library, 2, 1 << 30).unwrap();
     let options = Options { program: fixtures::bulkhead(), library, cores: 2, memory_bytes: 256 << 20, max_queued_bytes: 1 << 30 };
     let confined = Confined::new(options, &engine);
+    let tenants = Tenants::new(Quotas::default(), 1);
+    let of = |tenant: &str| tenants.tenant(&tenant.parse().expect("a name"));
     let metrics = Metrics::new().unwrap();
     let manifest = Manifest::from_toml(PLAIN).unwrap();
-    let load =
-        async |tenant: &str, path: &Path| confined.of(tenant).unwrap().load(path.to_owned(), &manifest, metrics.engine(tenant, "m", "1.0.0")).await;
+    let load = async |tenant: &str, path: &Path| {
+        confined.of(&of(tenant)).unwrap().load(path.to_owned(), &manifest, metrics.engine(tenant, "m", "1.0.0")).await
+    };
     let (good, crash, hungry) =
         (file("good", fixtures::model("add_one")), file("crash", onnx::named_identity("bulkhead.crash")), file("hungry", onnx::hungry(16)));
     let quiet = load("quiet", &good).await.unwrap();
     let hostile = load("hostile", &crash).await.unwrap();
-    let process = confined.of("quiet").unwrap().process_id();
-    assert!(process.is_some() && process != confined.of("hostile").unwrap().process_id());
+    let process = confined.of(&of("quiet")).unwrap().process_id();
+    assert!(process.is_some() && process != confined.of(&of("hostile")).unwrap().process_id());
     let stop = Arc::new(AtomicBool::new(false));
     let others = {
         let (quiet, stop) = (Arc::clone(&quiet), Arc::clone(&stop));
@@ -322,11 +326,11 @@ async fn other_tenants_lose_nothing() {
     // By itself, by its memory, and by whoever kills it.
     assert!(matches!(run(&*hostile, "bulkhead.crash").await, Err(RunError::EngineGone { .. })));
     assert!(load("hostile", &hungry).await.err().expect("an error").to_string().contains("engine.process_memory_mb"));
-    let keeper = confined.of("hostile").unwrap();
+    let keeper = confined.of(&of("hostile")).unwrap();
     eventually("it runs again, and is killed", SOON, async || keeper.process_id().is_some_and(|process| kill9(process.into()))).await;
     eventually("it ends again", SOON, async || matches!(run(&*hostile, "bulkhead.crash").await, Err(RunError::EngineGone { .. }))).await;
     eventually("it runs again", SOON, async || keeper.process_id().is_some()).await;
     stop.store(true, Ordering::SeqCst);
     assert!(others.await.unwrap() > 0);
-    assert_eq!(confined.of("quiet").unwrap().process_id(), process);
+    assert_eq!(confined.of(&of("quiet")).unwrap().process_id(), process);
 }

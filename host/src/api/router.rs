@@ -18,6 +18,7 @@ use super::error::{ApiError, METHOD_NOT_ALLOWED, NOT_FOUND};
 use super::extract::{Caller, Context};
 use super::unread::Unread;
 use super::{App, audit, health, keys, models, oip, openapi, plugins, predict, tenants, versions, whoami};
+use crate::auth::Memory;
 use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -80,7 +81,7 @@ async fn method_not_allowed(_: Caller, method: Method, uri: axum::http::Uri) -> 
 }
 
 /// What every request passes: it gets an id and the moment of its arrival; errors get their body.
-pub(super) async fn handle<B>(mut router: Router, app: App, source: IpAddr, request: Request<B>) -> Result<Response, Infallible>
+pub(super) async fn handle<B>(mut router: Router, app: App, (source, memory): (IpAddr, &Memory), request: Request<B>) -> Result<Response, Infallible>
 where
     B: axum::body::HttpBody<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
@@ -89,7 +90,7 @@ where
     let mut request = request.map(Body::new);
     let unread = Unread::watch(&mut request);
     let request_id = request_id(request.headers());
-    let visitor = app.access.visitor(request.headers(), Some(source)).await;
+    let visitor = app.access.visitor(request.headers(), Some(source), memory).await;
     let (method, uri, came) = (request.method().clone(), request.uri().clone(), visitor.clone());
     request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None, has_place: false, visitor });
     let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);

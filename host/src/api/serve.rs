@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::{Stream, preface};
 use super::crowd::Crowd;
 use super::{App, router};
+use crate::auth::Memory;
 use crate::tls::Tls;
 
 /// Time for the head of a request: one who sends it byte by byte holds a connection no longer.
@@ -139,7 +140,8 @@ impl Connection {
             Protocol::Http1 => {
                 let opened = Stream::open(stream, tls, HEAD_TIMEOUT);
                 let Some(Some(stream)) = stopping.run_until_cancelled(opened).await else { return };
-                let handle = service_fn(|request| router::handle(service.router.clone(), Arc::clone(&service.app), peer, request));
+                let memory = Memory::default();
+                let handle = service_fn(|request| router::handle(service.router.clone(), Arc::clone(&service.app), (peer, &memory), request));
                 let mut http = http1::Builder::new();
                 let http = http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
                 ended(watcher.watch(http.serve_connection(TokioIo::new(stalling(stream, stall)), handle)).await);

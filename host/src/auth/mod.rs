@@ -10,6 +10,7 @@ pub mod development;
 mod error;
 mod key;
 mod keys;
+mod memory;
 #[cfg(test)]
 mod properties;
 mod scope;
@@ -30,6 +31,7 @@ pub use caller::Caller;
 pub use error::AuthError;
 pub use key::{ApiKey, KeyHash};
 pub use keys::{KeyError, Keys, Source};
+pub use memory::Memory;
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use token::{Expected, Verified};
 
@@ -133,16 +135,16 @@ impl Authenticator {
     /// Who brings a single credential that is known to be good: a token that was verified, or a key. Where this knows nobody,
     /// [`Authenticator::authenticate`] says why, or finds out.
     #[must_use]
-    pub fn recall(&self, presented: Presented<'_>) -> Option<Arc<Caller>> {
+    pub fn recall(&self, presented: Presented<'_>, memory: &Memory) -> Option<Arc<Caller>> {
         let ((Some(credential), None) | (None, Some(credential))) = (presented.bearer, presented.api_key) else { return None };
-        match self.look(credential) {
+        match self.look(credential, memory) {
             Ok(Look::Known(caller)) => Some(caller),
             Ok(Look::New(_)) | Err(_) => None,
         }
     }
 
     /// All that can be said of a credential without checking a signature.
-    fn look(&self, credential: &str) -> Result<Look, AuthError> {
+    fn look(&self, credential: &str, memory: &Memory) -> Result<Look, AuthError> {
         if credential.len() > CREDENTIAL_BYTES {
             return Err(AuthError::Oversized);
         }
@@ -150,17 +152,18 @@ impl Authenticator {
             return self.key(&credential.parse()?).map(Look::Known);
         }
         Keys::keep_fresh(&self.keys);
-        let hash = Sha256::digest(credential.as_bytes()).into();
-        self.known(&hash).map_or(Ok(Look::New(hash)), |known| known.map(Look::Known))
-    }
-
-    /// Of a token that was verified: whose it is, or that it has expired meanwhile.
-    fn known(&self, hash: &[u8; 32]) -> Option<Result<Arc<Caller>, AuthError>> {
-        let (verified, generation) = self.verified.get(hash)?;
-        if generation != self.keys.generation() || self.keys.are_stale() {
-            return None;
+        let good = (!self.keys.are_stale()).then(|| self.keys.generation());
+        if let Some(caller) = good.and_then(|generation| memory.recall(credential, generation)) {
+            return Ok(Look::Known(caller));
         }
-        Some(if now_s() < verified.until_s { Ok(verified.caller) } else { Err(AuthError::Expired) })
+        let hash = Sha256::digest(credential.as_bytes()).into();
+        let known = self.verified.get(&hash).filter(|(_, generation)| good == Some(*generation));
+        let Some((verified, generation)) = known else { return Ok(Look::New(hash)) };
+        if now_s() >= verified.until_s {
+            return Err(AuthError::Expired);
+        }
+        memory.keep(credential, &verified, generation);
+        Ok(Look::Known(verified.caller))
     }
 
     /// Who asks, from which address.
@@ -185,7 +188,7 @@ impl Authenticator {
     }
 
     async fn one(&self, credential: &str, source: Option<IpAddr>) -> Result<Arc<Caller>, AuthError> {
-        let hash = match self.look(credential)? {
+        let hash = match self.look(credential, &Memory::default())? {
             Look::Known(caller) => return Ok(caller),
             Look::New(hash) => hash,
         };

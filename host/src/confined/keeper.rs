@@ -17,7 +17,7 @@ use super::model::{ApartModel, Bytes, Parts};
 use super::process::{NotLoaded, Process, Started};
 use super::wire::{Hello, What};
 use crate::clock;
-use crate::engine::{BackendError, Budget};
+use crate::engine::{BackendError, BudgetShare};
 use crate::runner::RunError;
 use crate::telemetry::metrics::EngineMetrics;
 
@@ -31,7 +31,7 @@ const FATAL_LOADS: u32 = 2;
 pub struct Keeper {
     tenant: String,
     options: Arc<Options>,
-    budget: Arc<Budget>,
+    budget: BudgetShare,
     state: Mutex<State>,
     changed: Condvar,
     models: Mutex<Vec<Weak<ApartModel>>>,
@@ -81,7 +81,7 @@ pub enum LoadError {
 }
 
 impl Keeper {
-    pub(super) fn start(tenant: &str, options: Arc<Options>, budget: Arc<Budget>) -> std::io::Result<Arc<Self>> {
+    pub(super) fn start(tenant: &str, options: Arc<Options>, budget: BudgetShare) -> std::io::Result<Arc<Self>> {
         let keeper = Arc::new(Self {
             tenant: tenant.to_owned(),
             options,
@@ -211,7 +211,7 @@ impl Keeper {
         RunError::EngineGone { retry_after }
     }
 
-    pub(super) fn budget(&self) -> &Arc<Budget> {
+    pub(super) fn budget(&self) -> &BudgetShare {
         &self.budget
     }
 

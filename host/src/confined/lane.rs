@@ -16,7 +16,7 @@ use super::memory::Memory;
 use super::process::Process;
 use super::socket::{Packet, Socket};
 use super::wire::{Ask, Order, Piece, Run, Since, Told};
-use crate::engine::{Budget, Held as Bytes};
+use crate::engine::{BudgetShare, Held as Bytes};
 use crate::runner::{Ran, RunError, RunTimes, Signature, Terms};
 use crate::tensor::{Datatype, Tensor};
 
@@ -39,7 +39,7 @@ pub(super) struct Lane {
     socket: Socket,
     memory: Memory,
     /// Of what all lanes of the process may have.
-    budget: Arc<Budget>,
+    budget: BudgetShare,
     held: Vec<Bytes>,
     room: Packet,
     runs: u64,
@@ -74,11 +74,11 @@ impl From<io::Error> for Failure {
 
 impl Lane {
     /// A lane, and what the process needs of it.
-    pub(super) fn new(id: u32, budget: &Arc<Budget>) -> io::Result<(Self, Socket)> {
+    pub(super) fn new(id: u32, budget: &BudgetShare) -> io::Result<(Self, Socket)> {
         let (ours, theirs) = Socket::pair()?;
         ours.waits(BLOCKED_AT_MOST)?;
         let memory = Memory::new(NEW_BYTES)?;
-        Ok((Self { id, socket: ours, memory, budget: Arc::clone(budget), held: Vec::new(), room: Packet::default(), runs: 0 }, theirs))
+        Ok((Self { id, socket: ours, memory, budget: budget.clone(), held: Vec::new(), room: Packet::default(), runs: 0 }, theirs))
     }
 
     /// What the process shares.

@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bulkhead_registry::TenantId;
 use parking_lot::Mutex;
 
 pub use brought::Brought;
@@ -29,6 +30,7 @@ pub use child::{ProcessOptions, run_process};
 pub use keeper::{Keeper, LoadError};
 
 use crate::engine::{Budget, Engine};
+use crate::tenants::Tenant;
 
 /// The hidden subcommand of this program that such a process is.
 pub const SUBCOMMAND: &str = "engine-process";
@@ -52,7 +54,7 @@ pub struct Options {
 pub struct Confined {
     options: Arc<Options>,
     budget: Arc<Budget>,
-    keepers: Mutex<HashMap<String, Arc<Keeper>>>,
+    keepers: Mutex<HashMap<TenantId, Arc<Keeper>>>,
 }
 
 impl Confined {
@@ -66,13 +68,13 @@ impl Confined {
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn of(&self, tenant: &str) -> std::io::Result<Arc<Keeper>> {
+    pub fn of(&self, tenant: &Arc<Tenant>) -> std::io::Result<Arc<Keeper>> {
         let mut keepers = self.keepers.lock();
-        if let Some(keeper) = keepers.get(tenant) {
+        if let Some(keeper) = keepers.get(tenant.id()) {
             return Ok(Arc::clone(keeper));
         }
-        let keeper = Keeper::start(tenant, Arc::clone(&self.options), Arc::clone(&self.budget))?;
-        keepers.insert(tenant.to_owned(), Arc::clone(&keeper));
+        let keeper = Keeper::start(tenant.id().as_str(), Arc::clone(&self.options), self.budget.share_of(tenant))?;
+        keepers.insert(tenant.id().clone(), Arc::clone(&keeper));
         Ok(keeper)
     }
 }

@@ -18,7 +18,7 @@ use super::socket::{Packet, Socket};
 use super::wire::{Ask, Facts, Hello, Order, Told, What};
 use super::{Options, SUBCOMMAND};
 use crate::clock::Deadline;
-use crate::engine::{BackendError, Budget};
+use crate::engine::{BackendError, Budget, BudgetShare};
 
 /// Requests at one time; more wait. Each has a thread there. Arbitrary: twice the crowd of the bench.
 pub(super) const LANES: usize = 128;
@@ -49,7 +49,7 @@ pub(super) struct Process {
     loads: Mutex<Lane>,
     is_ended: AtomicBool,
     /// Of the memory of all lanes.
-    budget: Arc<Budget>,
+    budget: BudgetShare,
 }
 
 /// Why a model was not loaded.
@@ -102,7 +102,7 @@ impl Process {
         let mut room = Packet::default();
         control.waits(START_AT_MOST)?;
         let hello: Hello = control.receive(&mut room)?;
-        let budget = Budget::new(options.max_queued_bytes);
+        let budget = Budget::new(options.max_queued_bytes).whole();
         let loads = open_lane(&control, &mut room, 0, &budget)?;
         let process = Self {
             id: child.id(),
@@ -231,7 +231,7 @@ impl Process {
     }
 }
 
-fn open_lane(control: &Socket, room: &mut Packet, id: u32, budget: &Arc<Budget>) -> io::Result<Lane> {
+fn open_lane(control: &Socket, room: &mut Packet, id: u32, budget: &BudgetShare) -> io::Result<Lane> {
     let (lane, theirs) = Lane::new(id, budget)?;
     control.send_files(&Order::Lane { lane: id }, &[theirs.as_fd(), lane.memory().file().as_fd()], room)?;
     Ok(lane)

@@ -32,7 +32,7 @@ use bulkhead_registry::{Batching, Device, Manifest, Warmup};
 
 pub use backend::BackendError;
 pub use brought::Brought;
-pub(crate) use budget::{Budget, Held};
+pub(crate) use budget::{Budget, Held, Share as BudgetShare};
 pub use loaded::Loaded;
 pub use model::{Merging, Model};
 pub(crate) use totals::Counter;
@@ -41,6 +41,7 @@ pub use tune::{Measured, Tuned, Wish};
 
 use crate::clock::Ticker;
 use crate::telemetry::metrics::EngineMetrics;
+use crate::tenants::{Tenant, Turns};
 use model::Parts;
 use onnx::{Onnx, SessionOptions};
 use watch::Watches;
@@ -60,12 +61,14 @@ pub struct LoadOptions {
     pub warmup: Vec<Warmup>,
     /// What counts its runs.
     pub metrics: EngineMetrics,
+    /// Whose it is, where tenants share this engine.
+    pub tenant: Option<Arc<Tenant>>,
 }
 
 impl LoadOptions {
     /// What a manifest says of it.
     #[must_use]
-    pub fn of(manifest: &Manifest, metrics: EngineMetrics) -> Self {
+    pub fn of(manifest: &Manifest, metrics: EngineMetrics, tenant: Option<Arc<Tenant>>) -> Self {
         Self {
             instances: manifest.engine.instances.map(|instances| instances as usize),
             threads: manifest.engine.threads.map(|threads| threads as usize),
@@ -76,6 +79,7 @@ impl LoadOptions {
             batching: manifest.batching.clone(),
             warmup: manifest.warmup.clone(),
             metrics,
+            tenant,
         }
     }
 }
@@ -116,6 +120,7 @@ pub struct Engine {
     onnx: Onnx,
     cores: usize,
     budget: Arc<Budget>,
+    turns: Arc<Turns>,
     watches: Arc<Watches>,
     ticker: Arc<Ticker>,
 }
@@ -154,7 +159,8 @@ impl Engine {
         let looked_at = Arc::clone(&watches);
         let ticker = Ticker::start("bulkhead-watch", WATCH_PERIOD, move || looked_at.look())
             .map_err(|error| BackendError::Refused(format!("no thread for the watch: {error}")))?;
-        Ok(Self { onnx, cores: cores.max(1), budget: Budget::new(max_queued_bytes), watches, ticker: Arc::new(ticker) })
+        let (cores, turns) = (cores.max(1), Arc::new(Turns::new(cores)));
+        Ok(Self { onnx, cores, budget: Budget::new(max_queued_bytes), turns, watches, ticker: Arc::new(ticker) })
     }
 
     /// Loads a model from a file and tries it. Blocks for as long as that takes.
@@ -210,10 +216,10 @@ impl Engine {
     ///
     /// # Errors
     /// With the runtime's own message; or where the model says that parts of it lie in files.
-    pub fn load_bytes(&self, model: &[u8], metrics: EngineMetrics) -> Result<Arc<Model>, BackendError> {
+    pub fn load_bytes(&self, model: &[u8], metrics: EngineMetrics, tenant: Option<Arc<Tenant>>) -> Result<Arc<Model>, BackendError> {
         external::check_brought(model)?;
         let session = self.onnx.session_from_bytes(model)?;
-        let options = LoadOptions { instances: None, threads: None, cuda: None, batching: Batching::default(), warmup: Vec::new(), metrics };
+        let options = LoadOptions { instances: None, threads: None, cuda: None, batching: Batching::default(), warmup: Vec::new(), metrics, tenant };
         self.start_model(vec![Box::new(session)], 1, &options, false)
     }
 
@@ -241,7 +247,8 @@ impl Engine {
             batching: options.batching.clone(),
             warmup: options.warmup.clone(),
             metrics: options.metrics.clone(),
-            budget: Arc::clone(&self.budget),
+            budget: options.tenant.as_ref().map_or_else(|| self.budget.whole(), |tenant| self.budget.share_of(tenant)),
+            turns: options.tenant.as_ref().map(|tenant| (Arc::clone(&self.turns), Arc::clone(tenant))),
             watches: Arc::clone(&self.watches),
             ticker: Arc::clone(&self.ticker),
         })

@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::BudgetShare;
 use super::backend::{Backend, BackendError};
 use super::batch::Limits;
-use super::budget::Budget;
 use super::layout::{Layout, Rows, Share};
 use super::loaded::Loaded;
 use super::order::{Order, Reply};
@@ -32,6 +32,7 @@ use super::worker::{Shared, answer};
 use crate::clock::{self, Deadline, Ticker};
 use crate::runner::{Ran, RunError, Runner, Signature, Terms};
 use crate::telemetry::metrics::EngineMetrics;
+use crate::tenants::{Tenant, Turns};
 use crate::tensor::Tensor;
 
 /// A model runs inline while its mean run stays under this. A hand-over and back costs some 10 µs of processor time
@@ -46,7 +47,7 @@ pub struct Model {
     shared: Arc<Shared>,
     workers: Mutex<Vec<JoinHandle<()>>>,
     terms: QueueTerms,
-    budget: Arc<Budget>,
+    budget: BudgetShare,
     ticker: Arc<Ticker>,
     threads: usize,
     on_gpu: bool,
@@ -78,7 +79,9 @@ pub(super) struct Parts {
     pub(super) batching: Batching,
     pub(super) warmup: Vec<Warmup>,
     pub(super) metrics: EngineMetrics,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: BudgetShare,
+    /// Where its runs have their turns, and whose they are.
+    pub(super) turns: Option<(Arc<Turns>, Arc<Tenant>)>,
     pub(super) watches: Arc<Watches>,
     pub(super) ticker: Arc<Ticker>,
 }
@@ -138,7 +141,7 @@ impl QueueTerms {
 
 impl Model {
     pub(super) fn start(parts: Parts) -> Result<Arc<Self>, BackendError> {
-        let Parts { mut backends, threads, is_tried, on_gpu, batching, warmup, metrics, budget, watches: all, ticker } = parts;
+        let Parts { mut backends, threads, is_tried, on_gpu, batching, warmup, metrics, budget, turns, watches: all, ticker } = parts;
         let signature = backends.first().map(|backend| backend.signature().clone()).unwrap_or_default();
         let watches = backends.iter().map(|backend| Ok(Watch::new(backend.stop()?))).collect::<Result<Arc<[_]>, BackendError>>()?;
         all.add(&watches);
@@ -168,7 +171,7 @@ impl Model {
         let terms = QueueTerms::new(&batching);
         let queue = Queue::new(limits, terms.levels, batching.max_queue_size as usize, metrics.queue_depth.clone());
         let sessions = backends.into_iter().map(Mutex::new).collect();
-        let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, metrics, counter: Counter::default() });
+        let shared = Arc::new(Shared { signature, layout, sessions, watches, queue, turns, metrics, counter: Counter::default() });
         // While a graphics card works its caller waits: not on a thread of others.
         // Nor can who runs at once wait for the company that the manifest wants it to have.
         let never_inline = on_gpu || batching.preserve_ordering || waits || !is_tried;

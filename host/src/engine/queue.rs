@@ -251,7 +251,7 @@ mod tests {
             refused_from: None,
             delayed_from: None,
             reply: Reply::new(sender, None),
-            _held: Budget::new(1).hold(0).unwrap(),
+            _held: Budget::new(1).whole().hold(0).unwrap(),
         };
         (entry, answer)
     }

@@ -15,6 +15,7 @@ use super::watch::Watch;
 use crate::clock;
 use crate::runner::{Ran, RunError, RunTimes, Signature};
 use crate::telemetry::metrics::EngineMetrics;
+use crate::tenants::{Tenant, Turns};
 use crate::tensor::Tensor;
 
 /// An inline run waits so long for a session before it queues instead. Arbitrary: some inline runs of others.
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) sessions: Vec<Mutex<Box<dyn Backend>>>,
     pub(super) watches: Arc<[Watch]>,
     pub(super) queue: Queue,
+    /// Where its runs have their turns, and whose they are; none where nobody shares the engine.
+    pub(super) turns: Option<(Arc<Turns>, Arc<Tenant>)>,
     pub(super) metrics: EngineMetrics,
     pub(super) counter: Counter,
 }
@@ -58,6 +61,7 @@ impl Shared {
         let mut batch = Vec::new();
         let mut merged = Merged::default();
         while self.queue.wait() {
+            let _turn = self.turns.as_ref().map(|(turns, tenant)| turns.take(tenant));
             // The batch is formed when the session is free: until then, more requests may join it.
             let mut session = self.sessions[at].lock();
             self.queue.take(&mut batch);

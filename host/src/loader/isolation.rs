@@ -28,7 +28,7 @@ impl Isolation {
     /// Where the system gives no thread to look after such a process.
     pub(super) fn of(&self, tenant: &TenantId) -> Result<Option<Arc<Keeper>>, LoaderError> {
         let Some(confined) = self.confined.as_ref().filter(|_| !self.tenants.said(tenant).trusted) else { return Ok(None) };
-        confined.of(tenant.as_str()).map(Some).map_err(|error| LoaderError::Host(format!("no thread for a process of models: {error}")))
+        confined.of(&self.tenants.tenant(tenant)).map(Some).map_err(|error| LoaderError::Host(format!("no thread for a process of models: {error}")))
     }
 }
 

@@ -45,7 +45,7 @@ impl Loader {
         if let Some(keeper) = self.0.isolation.of(tenant)? {
             return Ok(keeper.load(artifact, manifest, metrics).await?);
         }
-        let options = LoadOptions::of(manifest, metrics);
+        let options = LoadOptions::of(manifest, metrics, Some(self.0.tenants.tenant(tenant)));
         let engine = Arc::clone(&self.0.engine);
         let loaded = tokio::task::spawn_blocking(move || engine.load(&artifact, &options)).await;
         Ok(loaded.map_err(|error| LoaderError::Host(error.to_string()))??)

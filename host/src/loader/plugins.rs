@@ -3,6 +3,7 @@
 use bulkhead_registry::{Deleted, Digest, Kept, Origin, PluginRecord, PluginRef, Put, TenantId};
 
 use super::{Loader, LoaderError};
+use crate::aside::aside;
 use crate::clock;
 use crate::sandbox::Plugin;
 
@@ -12,7 +13,7 @@ impl Loader {
     /// # Errors
     /// See [`LoaderError`].
     pub async fn add_plugin(&self, tenant: &TenantId, plugin: PluginRef, bytes: Vec<u8>, by: &Origin) -> Result<(PluginRecord, bool), LoaderError> {
-        let digest = Digest::of(&bytes);
+        let digest = aside(bytes.len(), || Digest::of(&bytes));
         if let Some(there) = self.store().plugin(tenant, &plugin).await? {
             return if there.digest == digest { Ok((there, false)) } else { Err(conflict(&plugin, &there)) };
         }

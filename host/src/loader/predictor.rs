@@ -60,7 +60,7 @@ impl Loader {
         let metrics = self.0.metrics.engine_apart(tenant.as_str(), model.name.as_str(), &model.version.to_string());
         Ok(match self.0.isolation.of(tenant)? {
             Some(keeper) => Arc::new(confined::Brought::new(keeper, metrics)),
-            None => Arc::new(Brought::new(Arc::clone(&self.0.engine), metrics)),
+            None => Arc::new(Brought::new(Arc::clone(&self.0.engine), metrics, Some(self.0.tenants.tenant(tenant)))),
         })
     }
 

@@ -23,6 +23,8 @@ struct Line<T> {
     tenant: Arc<Tenant>,
     /// Nanoseconds that it has had, as one of the usual weight.
     had: u64,
+    /// Turns that it has just now.
+    running: usize,
     waiting: VecDeque<T>,
 }
 
@@ -58,6 +60,22 @@ impl<T> FairQueue<T> {
         next.waiting.pop_front()
     }
 
+    /// A tenant's turn begins.
+    pub fn begin(&mut self, tenant: &Arc<Tenant>) {
+        self.line(tenant).running += 1;
+    }
+
+    /// A tenant's turn ends, which lasted so long.
+    pub fn end(&mut self, tenant: &Arc<Tenant>, ran: Duration) {
+        self.line(tenant).running -= 1;
+        self.charge(tenant, ran);
+    }
+
+    /// A tenant has turns just now.
+    pub fn is_running(&mut self, tenant: &Arc<Tenant>) -> bool {
+        self.line(tenant).running > 0
+    }
+
     /// Whether a tenant has had more than the one that has had least of those who wait.
     pub fn is_ahead(&mut self, tenant: &Arc<Tenant>) -> bool {
         let Some(least) = self.lines.iter().filter(|line| !line.waiting.is_empty()).map(|line| line.had).min() else { return false };
@@ -86,9 +104,9 @@ impl<T> FairQueue<T> {
         let found = self.lines.iter().position(|line| Arc::ptr_eq(&line.tenant, tenant));
         let at = found.unwrap_or_else(|| {
             if self.lines.len() >= REMEMBERED {
-                self.lines.retain(|line| !line.waiting.is_empty());
+                self.lines.retain(|line| line.running > 0 || !line.waiting.is_empty());
             }
-            self.lines.push(Line { tenant: Arc::clone(tenant), had: self.now, waiting: VecDeque::new() });
+            self.lines.push(Line { tenant: Arc::clone(tenant), had: self.now, running: 0, waiting: VecDeque::new() });
             self.lines.len() - 1
         });
         &mut self.lines[at]

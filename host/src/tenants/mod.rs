@@ -20,7 +20,7 @@ pub use held::Held;
 use places::Kind;
 pub use places::{Full, Place, Places};
 pub use tenant::{Said, Tenant};
-pub use turns::Turns;
+pub use turns::{Turn, Turns};
 
 /// A bound that a tenant has met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -70,8 +70,6 @@ pub struct Tenant {
     under_way: AtomicUsize,
     /// Streams of them that are open.
     streams: AtomicUsize,
-    /// Turns that they have just now.
-    pub(super) running: AtomicUsize,
     /// Bytes that these hold.
     pub(super) held: AtomicU64,
     compiled: Mutex<CompileTime>,
@@ -91,7 +89,6 @@ impl Tenant {
             holds: ArcSwap::from_pointee(Holds::new(said, defaults)),
             under_way: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
             held: AtomicU64::new(0),
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
@@ -129,7 +126,9 @@ impl Tenant {
         }
     }
 
-    pub(super) fn weight(&self) -> u32 {
+    /// Its share beside others'.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
         self.holds.load().quotas.weight.unwrap_or(Self::WEIGHT)
     }
 

@@ -1,4 +1,4 @@
-//! Turns of requests on the threads that serve them.
+//! Turns of requests on the threads that serve them, and of runs on those that models have.
 //!
 //! The runtime runs what is ready in the order in which it became so: a crowd's requests would all go before one of another
 //! tenant that comes after them. So while several tenants have requests, each that is ready to go on first asks here. Of each
@@ -10,7 +10,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -37,6 +38,15 @@ struct State {
     shared_until: Option<Instant>,
 }
 
+/// A thread that waits.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// A request that waits for its turn.
 struct Ticket {
     tenant: Arc<Tenant>,
@@ -52,7 +62,7 @@ struct Asking<'t> {
 }
 
 /// A turn: until this is dropped.
-struct Turn<'t> {
+pub struct Turn<'t> {
     turns: &'t Turns,
     tenant: &'t Arc<Tenant>,
     since: Instant,
@@ -78,15 +88,26 @@ impl Turns {
         .await
     }
 
+    /// Waits, on this thread, for its tenant's turn.
+    pub fn take<'t>(&'t self, tenant: &'t Arc<Tenant>) -> Turn<'t> {
+        let waker = Waker::from(Arc::new(Parked(std::thread::current())));
+        let mut asking = Asking { turns: self, tenant, ticket: None };
+        loop {
+            if let Poll::Ready(turn) = asking.poll(&Context::from_waker(&waker)) {
+                return turn;
+            }
+            std::thread::park();
+        }
+    }
+
     /// Ends a turn, and gives it to whoever has the next.
     fn end(&self, tenant: &Arc<Tenant>, ran: Duration) {
         let mut state = self.state.lock();
         state.running -= 1;
-        tenant.running.fetch_sub(1, Ordering::Relaxed);
+        state.waiting.end(tenant, ran);
         if state.shared_until.is_none() {
             return;
         }
-        state.waiting.charge(tenant, ran);
         let given = state.give_out(self.at_once);
         drop(state);
         wake(given);
@@ -109,9 +130,9 @@ impl State {
         self.shared_until.is_some()
     }
 
-    fn begin(&mut self, tenant: &Tenant) {
+    fn begin(&mut self, tenant: &Arc<Tenant>) {
         self.running += 1;
-        tenant.running.fetch_add(1, Ordering::Relaxed);
+        self.waiting.begin(tenant);
     }
 
     /// Gives out what turns there are, to whom is to be woken without the lock.
@@ -140,7 +161,7 @@ impl<'t> Asking<'t> {
         let (turns, tenant, since) = (self.turns, self.tenant, clock::now());
         let mut state = turns.state.lock();
         let Some(ticket) = &self.ticket else {
-            let may = !state.is_shared(tenant, since) || tenant.running.load(Ordering::Relaxed) == 0 && !state.waiting.is_ahead(tenant);
+            let may = !state.is_shared(tenant, since) || !state.waiting.is_running(tenant) && !state.waiting.is_ahead(tenant);
             if may {
                 state.begin(tenant);
                 return Poll::Ready(Turn { turns, tenant, since });
@@ -224,7 +245,7 @@ mod tests {
         });
         let all = futures_util::future::join_all(all);
         assert!(tokio::time::timeout(Duration::from_millis(10), all).await.is_err());
-        assert_eq!((began.into_inner(), one.running.load(Ordering::Relaxed)), (8, 0));
+        assert_eq!((began.into_inner(), turns.state.lock().running), (8, 0));
     }
 
     #[tokio::test]
@@ -278,6 +299,28 @@ mod tests {
         }
         assert_eq!(turns.state.lock().running, 0);
         assert!(turns.state.lock().waiting.is_empty());
-        assert!(all.iter().all(|tenant| tenant.running.load(Ordering::Relaxed) == 0));
+        assert!(all.iter().all(|tenant| !turns.state.lock().waiting.is_running(tenant)));
+    }
+
+    #[test]
+    fn threads_of_one_tenant_leave_another_its_share() {
+        let (turns, all) = (Turns::new(1), tenants(["crowd", "lone"]));
+        let (until, had) = (clock::now() + Duration::from_millis(300), [AtomicUsize::new(0), AtomicUsize::new(0)]);
+        std::thread::scope(|scope| {
+            for at in [0, 0, 0, 0, 0, 0, 1, 1] {
+                let (turns, tenant, had) = (&turns, &all[at], &had[at]);
+                scope.spawn(move || {
+                    while clock::now() < until {
+                        let turn = turns.take(tenant);
+                        std::thread::sleep(Duration::from_micros(500));
+                        had.fetch_add(1, Ordering::Relaxed);
+                        drop(turn);
+                    }
+                });
+            }
+        });
+        let [crowd, lone] = had.map(AtomicUsize::into_inner);
+        assert!(lone * 10 > crowd * 7 && crowd * 10 > lone * 7, "{crowd} and {lone}");
+        assert_eq!(turns.state.lock().running, 0);
     }
 }

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bulkhead_tests::WatFile;
@@ -25,7 +26,7 @@ const CONNECTIONS: usize = 2;
 const REQUESTS: usize = 1_000;
 
 /// How far a flood's sender steps back, on the scale of `nice`.
-const NICE: i32 = 19;
+const NICE: i32 = 10;
 
 const PLAIN: &str = "runtime = \"onnx\"\n";
 
@@ -55,7 +56,7 @@ impl Flood {
 /// Who asks: a line of the request's head.
 async fn credential(options: &Options, data: &Path, tenant: &str) -> Result<String> {
     let mut command = tokio::process::Command::new(&options.bulkhead);
-    let minted = command.args(["token", "mint", "--scope", "all", "--tenant", tenant, "--data-dir"]).arg(data).output().await?;
+    let minted = command.args(["token", "mint", "--scope", "all", "--across", "all", "--tenant", tenant, "--data-dir"]).arg(data).output().await?;
     Ok(format!("authorization: Bearer {}\r\n", String::from_utf8(minted.stdout).context("a token")?.trim()))
 }
 
@@ -139,9 +140,8 @@ async fn beside(options: &Options, host: &Server, neighbour: &mut Load, flood: F
     for round in 0..options.rounds() {
         for flooded in [round % 2 == 0, round % 2 == 1] {
             let sender = flooded.then(|| Sender::start(host, Arc::clone(&flood))).transpose()?;
-            if sender.is_some() {
-                // It has its own beginning.
-                neighbour.round(REQUESTS / 4).await?;
+            if let Some(sender) = &sender {
+                sender.begun().await;
             }
             let mut latencies = neighbour.round(REQUESTS).await?.latencies;
             if let Some(sender) = sender {
@@ -197,6 +197,16 @@ impl Sender {
             })
         })?;
         Ok(Self { go_on, answered, thread })
+    }
+
+    /// Waits until something of it was answered, if that takes no longer than some seconds.
+    async fn begun(&self) {
+        for _ in 0..500 {
+            if self.answered.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     fn end(self) -> Result<()> {

@@ -17,7 +17,7 @@ pub(super) use routes::{Operation, Routes};
 use super::App;
 use super::error::{ApiError, FORBIDDEN, INVALID_INPUT, KEYS_UNAVAILABLE, TOO_MANY_REQUESTS, UNAUTHENTICATED};
 use crate::audit::AuditLog;
-use crate::auth::{AuthError, Authenticator, Caller, Presented, Scope};
+use crate::auth::{AuthError, Authenticator, Caller, Memory, Presented, Scope};
 use crate::clock;
 use crate::tenants::Tenants;
 
@@ -56,11 +56,11 @@ pub(super) struct Visitor {
 impl Access {
     /// Finds out who comes. Mostly that is known already; the rest is boxed, since every request would else carry around what
     /// the first one of a token needs.
-    pub(super) async fn visitor(&self, headers: &HeaderMap, source: Option<IpAddr>) -> Visitor {
+    pub(super) async fn visitor(&self, headers: &HeaderMap, source: Option<IpAddr>, memory: &Memory) -> Visitor {
         let who = match &self.authenticator {
             None => Ok(Caller::anybody()),
             Some(authenticator) => match presented(headers) {
-                Ok(presented) => match authenticator.recall(presented) {
+                Ok(presented) => match authenticator.recall(presented, memory) {
                     Some(caller) => Ok(caller),
                     None => Box::pin(authenticator.authenticate(presented, source)).await,
                 },

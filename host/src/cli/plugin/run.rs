@@ -53,7 +53,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         let model = load(&engine, file, &metrics).await.with_context(|| format!("the graph `{name}`, `{}`, can't be loaded", file.display()))?;
         graphs.insert(name.clone(), model);
     }
-    let loader = Arc::new(Brought::new(engine, metrics.engine("", "", "")));
+    let loader = Arc::new(Brought::new(engine, metrics.engine("", "", ""), None));
     let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let options = CommandOptions {
         arguments: std::iter::once(name).chain(args.arguments).collect(),
@@ -66,7 +66,8 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 async fn load(engine: &Arc<Engine>, file: &Path, metrics: &Metrics) -> anyhow::Result<Arc<dyn Runner>> {
     let metrics = metrics.engine("", "", "");
-    let options = LoadOptions { instances: None, threads: None, cuda: None, batching: Batching::default(), warmup: Vec::new(), metrics };
+    let options =
+        LoadOptions { instances: None, threads: None, cuda: None, batching: Batching::default(), warmup: Vec::new(), metrics, tenant: None };
     let (engine, file) = (Arc::clone(engine), file.to_owned());
     Ok(tokio::task::spawn_blocking(move || engine.load(&file, &options)).await??)
 }

@@ -64,9 +64,9 @@ impl Models {
         let model = match what {
             What::Artifact => {
                 let manifest = Manifest::from_json(manifest).map_err(|error| refused(&error))?;
-                self.engine.load_mapped(&bytes, &LoadOptions::of(&manifest, metrics.clone()))?
+                self.engine.load_mapped(&bytes, &LoadOptions::of(&manifest, metrics.clone(), None))?
             }
-            What::Brought => self.engine.load_bytes(&bytes, metrics.clone())?,
+            What::Brought => self.engine.load_bytes(&bytes, metrics.clone(), None)?,
         };
         let facts = Facts {
             model: id,

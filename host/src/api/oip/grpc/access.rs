@@ -12,6 +12,7 @@ use crate::api::access::{self, Need, Operation};
 use crate::api::extract::Context;
 use crate::api::router;
 use crate::api::serve::Peer;
+use crate::auth::Memory;
 use crate::clock;
 
 /// Methods, and what they need. One that is not here needs a credential, and is found by nobody.
@@ -42,7 +43,7 @@ fn need(path: &str) -> Option<(&'static str, Need)> {
 pub(super) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let arrived = clock::now();
     let source = request.extensions().get::<Peer>().map(|Peer(address)| *address);
-    let visitor = app.access.visitor(request.headers(), source).await;
+    let visitor = app.access.visitor(request.headers(), source, &Memory::default()).await;
     let request_id = router::request_id(request.headers());
     let found = need(request.uri().path());
     let operation = found.map(|(path, need)| Operation { method: "grpc", path, need });

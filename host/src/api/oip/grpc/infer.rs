@@ -23,6 +23,7 @@ use crate::api::error::{ApiError, INVALID_INPUT};
 use crate::api::extract::{Caller, Context};
 use crate::api::oip::{ask, version};
 use crate::api::router;
+use crate::auth::Memory;
 use crate::clock;
 use crate::predict::{Ask, CacheUse, Slot};
 
@@ -65,7 +66,7 @@ impl Call {
 
     /// Whether the credential is still good: one that was revoked, or has expired, gets no more answers.
     async fn check_again(&self, app: &App) -> Result<(), ApiError> {
-        let visitor = app.access.visitor(&self.headers, self.context.visitor.source).await;
+        let visitor = app.access.visitor(&self.headers, self.context.visitor.source, &Memory::default()).await;
         let checked = visitor.check(Need::PREDICT);
         if let Err(error) = &checked {
             let stream = Operation { method: "grpc", path: "/inference.GRPCInferenceService/ModelStreamInfer", need: Need::PREDICT };
