@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := target/release/bulkhead
 DEV := target/debug/bulkhead
 
-.PHONY: help setup setup-test build build-dev plugins plugins-dev run test lint tests fallbacks readme bench clean
+.PHONY: help setup setup-test build build-dev plugins plugins-dev run test lint tests fuzz fallbacks readme bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## / - /'
@@ -29,11 +29,12 @@ run: plugins ## start the host with the demo models and show a prediction
 
 # One selection of packages for every development build: another would have other features, and build half of the
 # dependencies again.
-test: setup-test lint plugins-dev tests fallbacks readme ## everything
+test: setup-test lint plugins-dev tests fuzz fallbacks readme ## everything
 
 lint: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd tests/fuzz && cargo fmt --check
 	cd plugins && cargo fmt --all --check && cargo clippy --all-targets --locked -- -D warnings
 
 build-dev:
@@ -46,6 +47,11 @@ tests: plugins-dev ## unit tests, black-box tests of the real binary, and the pl
 	cargo nextest run --workspace --locked
 	cargo test --workspace --doc --locked
 	cd plugins && cargo test --locked
+
+# What is kept of it (`tests/fuzz/corpus`) is tried by the tests already.
+fuzz: build-dev ## each fuzz target for some seconds, FUZZ_SECONDS=600 for more
+	deploy/setup/fuzz.sh
+	tests/fuzz/run.sh $(or $(FUZZ_SECONDS),15)
 
 fallbacks: ## the ways that set-up takes where the first one is shut
 	deploy/setup/test.sh

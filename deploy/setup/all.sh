@@ -8,7 +8,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 steps=(system onnxruntime wasm)
 case "$#:${1:-run}" in
   [01]:run) ;;
-  1:test) steps+=(nextest clients) ;;
+  1:test) steps+=(nextest clients fuzz) ;;
   *) echo "usage: all.sh [run|test]" >&2; exit 2 ;;
 esac
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bulkhead_registry::{Artifacts, Origin, SqliteStore, Store, TenantId, garbage};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::api::{self, Access, App, AppState, Life, Patience, Protocol, Service};
 use crate::aside::Lane;
@@ -18,7 +18,7 @@ use crate::auth::{Authenticator, Expected, Keys, Source, development};
 use crate::config::{self, Config};
 use crate::confined::{self, Confined};
 use crate::engine::Engine;
-use crate::identity::Identity;
+use crate::identity::{Identity, KeyBounds};
 use crate::loader::{Isolation, Loader, Parts};
 use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
@@ -63,8 +63,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let patience = Patience { stall: config.http.request_timeout, drain: config.http.drain_timeout };
     let at_once = Patience { drain: Duration::ZERO, ..patience };
-    let service = |router, protocol, patience| Service { app: Arc::clone(&app), router, protocol, tls: tls.clone(), patience };
-    let probes = service(api::admin(Arc::clone(&app)), Protocol::Http1, at_once);
+    let max_connections = config.http.max_connections;
+    let service = |router, protocol, patience| Service { app: Arc::clone(&app), router, protocol, tls: tls.clone(), patience, max_connections };
+    // A crowd at the others keeps no probe out, and there is none here.
+    let probes = Service { max_connections: usize::MAX, ..service(api::admin(Arc::clone(&app)), Protocol::Http1, at_once) };
     let probes = lane.spawn(api::serve(admin, probes, until(Stop::Probes)))?;
     let public_service = service(api::public(Arc::clone(&app)), Protocol::Http1, patience);
     let public_service = tokio::spawn(api::serve(public, public_service, until(Stop::Service)));
@@ -83,6 +85,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     starting.abort();
     public_service.await.context("the listener failed")??;
     grpc_service.await.context("the listener for gRPC failed")??;
+    app.access.audit.close().await;
     stop.send_replace(Stop::Probes);
     probes.await.context("the admin listener failed")??;
     tracing::info!("the host has stopped");
@@ -118,11 +121,12 @@ async fn build(config: &Config) -> anyhow::Result<App> {
     let tenants = Arc::new(Tenants::new(config.quotas, config.http.max_in_flight));
     let isolation = isolation(&library, config, &engine, &tenants);
     let authenticator = authenticator(config).await?.map(Arc::new);
-    let identity = Identity::open(Arc::clone(&store), authenticator.clone(), Arc::clone(&tenants), config.auth.keys_per_minute);
+    let bounds = KeyBounds { per_minute: config.auth.keys_per_minute, per_tenant: config.auth.keys_per_tenant };
+    let identity = Identity::open(Arc::clone(&store), authenticator.clone(), Arc::clone(&tenants), bounds);
     let identity = identity.await.context("keys and tenants can't be read")?;
     let trust = Trust::open(Arc::clone(&store), Arc::clone(&tenants), config.require_signatures).await;
     let trust = Arc::new(trust.context("trust roots and revocations can't be read")?);
-    let audit = AuditLog::start(Arc::clone(&store));
+    let audit = AuditLog::start(Arc::clone(&store), metrics.audit_rows_lost.clone());
     let loader = Loader::new(Parts {
         store,
         artifacts,
@@ -145,7 +149,6 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         identity,
         tenants,
         turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
-        streams: Arc::new(Semaphore::new(config.http.max_in_flight)),
         http: config.http.clone(),
         nv_names: config.telemetry.nv_names,
         life: Life::default(),

@@ -32,6 +32,12 @@ pub enum IdentityError {
         /// When to ask again.
         wait: Duration,
     },
+    /// The tenant has as many keys as it may.
+    #[error("the tenant has {most} keys that are good, which is `auth.keys_per_tenant`: revoke those that are not needed")]
+    Enough {
+        /// The bound.
+        most: u32,
+    },
     /// The registry failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -51,13 +57,22 @@ pub struct NewKey {
     pub lifetime_s: Option<u64>,
 }
 
+/// How many keys one tenant may have issued.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyBounds {
+    /// In a minute.
+    pub per_minute: NonZeroU32,
+    /// That are good at one time.
+    pub per_tenant: NonZeroU32,
+}
+
 /// Changes who may come in.
 pub struct Identity {
     store: Arc<dyn Store>,
     authenticator: Option<Arc<Authenticator>>,
     tenants: Arc<Tenants>,
     limit: DefaultKeyedRateLimiter<TenantId>,
-    per_minute: NonZeroU32,
+    bounds: KeyBounds,
     /// One change after the other: what holds must be what was written last.
     turn: tokio::sync::Mutex<()>,
 }
@@ -71,7 +86,7 @@ impl Identity {
         store: Arc<dyn Store>,
         authenticator: Option<Arc<Authenticator>>,
         tenants: Arc<Tenants>,
-        per_minute: NonZeroU32,
+        bounds: KeyBounds,
     ) -> Result<Self, StoreError> {
         if let Some(authenticator) = &authenticator {
             let keys = store.all_keys().await?;
@@ -80,8 +95,8 @@ impl Identity {
         for record in store.all_tenants().await? {
             tenants.say(&record);
         }
-        let limit = RateLimiter::keyed(Quota::per_minute(per_minute));
-        Ok(Self { store, authenticator, tenants, limit, per_minute, turn: tokio::sync::Mutex::default() })
+        let limit = RateLimiter::keyed(Quota::per_minute(bounds.per_minute));
+        Ok(Self { store, authenticator, tenants, limit, bounds, turn: tokio::sync::Mutex::default() })
     }
 
     /// Issues a key: its record, and the key itself, which is kept nowhere.
@@ -98,7 +113,7 @@ impl Identity {
         }
         if let Err(not_until) = self.limit.check_key(&new.tenant) {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
-            return Err(IdentityError::TooMany { per_minute: self.per_minute.get(), wait });
+            return Err(IdentityError::TooMany { per_minute: self.bounds.per_minute.get(), wait });
         }
         let (key, now) = (ApiKey::generate(), clock::unix_ms());
         let record = KeyRecord {
@@ -114,6 +129,10 @@ impl Identity {
             revoked_at: None,
         };
         let _turn = self.turn.lock().await;
+        let most = self.bounds.per_tenant.get();
+        if self.store.live_keys(&record.tenant, now).await? >= u64::from(most) {
+            return Err(IdentityError::Enough { most });
+        }
         match self.store.put_key(record, by).await? {
             Put::Created(record) | Put::Same(record) => {
                 self.tell(&record);
@@ -158,6 +177,7 @@ impl Identity {
 
 /// A row as the authenticator knows it; none of a hash that is none, which nobody's key fits.
 fn issued(record: &KeyRecord) -> Option<Issued> {
+    let seconds = |ms: i64| u64::try_from(ms / 1000).unwrap_or(0);
     let caller = Caller {
         tenant: record.tenant.clone(),
         subject: record.id.as_str().into(),
@@ -168,7 +188,7 @@ fn issued(record: &KeyRecord) -> Option<Issued> {
     Some(Issued {
         hash: KeyHash::from_hex(&record.hash)?,
         caller: Arc::new(caller),
-        until_s: record.expires_at.map(|ms| u64::try_from(ms / 1000).unwrap_or(0)),
-        revoked: record.revoked_at.is_some(),
+        until_s: record.expires_at.map(seconds),
+        revoked_s: record.revoked_at.map(seconds),
     })
 }

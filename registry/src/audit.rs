@@ -213,17 +213,36 @@ pub enum ChainError {
     /// Numbers are missing.
     #[error("rows {0} to {1} are missing")]
     Missing(i64, i64),
+    /// The beginning is missing, and no retention took it.
+    #[error("rows 1 to {0} are missing, and no row says that a retention took them")]
+    Cut(i64),
+    /// The beginning is missing, and the retention that took it left another.
+    #[error("rows 1 to {0} are missing, and the retention that says so took others: their last hash is another")]
+    CutElsewhere(i64),
+}
+
+/// The action of a row that says which rows a retention takes, by their last one's number (the target) and hash (the last word of
+/// the detail). It is written before they go, in portions.
+pub(crate) const RETAIN: &str = "audit.retain";
+
+/// What such a row says beside the number.
+pub(crate) fn retained(first: i64, last: i64, hash: &str) -> String {
+    format!("rows {first} to {last}; the last one's hash is {hash}")
 }
 
 /// Walks a chain, row by row, the oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct ChainCheck {
+    /// Number of the first row, and the hash that it points to.
+    first: Option<(i64, String)>,
     last: Option<(i64, String)>,
     rows: u64,
+    /// A retention took what is missing before the first row.
+    is_retained: bool,
 }
 
 impl ChainCheck {
-    /// The next row. The first may be any: a retention may have taken those before it.
+    /// The next row. The first may be any: whether a retention took those before it, [`ChainCheck::end`] says.
     ///
     /// # Errors
     /// See [`ChainError`].
@@ -237,9 +256,29 @@ impl ChainCheck {
             None if record.seq == 1 && !record.prev_hash.is_empty() => return Err(ChainError::Unlinked(1)),
             _ => {}
         }
+        let (first, before) = self.first.get_or_insert_with(|| (record.seq, record.prev_hash.clone()));
+        if record.action == RETAIN && record.actor_kind == ActorKind::Host {
+            let (taken, hash) = (record.target.parse::<i64>().unwrap_or(0), record.detail.as_deref().and_then(|detail| detail.rsplit(' ').next()));
+            if taken == *first - 1 && hash != Some(before) {
+                return Err(ChainError::CutElsewhere(taken));
+            }
+            // It may still be at it: then its last row is further on in the chain, and so is known to be the one.
+            self.is_retained |= taken >= *first - 1;
+        }
         self.last = Some((record.seq, record.hash.clone()));
         self.rows += 1;
         Ok(())
+    }
+
+    /// That there is no more.
+    ///
+    /// # Errors
+    /// [`ChainError::Cut`].
+    pub fn end(&self) -> Result<(), ChainError> {
+        match self.first {
+            Some((first, _)) if first > 1 && !self.is_retained => Err(ChainError::Cut(first - 1)),
+            _ => Ok(()),
+        }
     }
 
     /// How many rows were walked.
@@ -282,13 +321,42 @@ pub(crate) mod tests {
 
     fn walk(rows: &[AuditRecord]) -> Result<u64, ChainError> {
         let mut check = ChainCheck::default();
-        rows.iter().try_for_each(|row| check.next(row)).map(|()| check.rows())
+        rows.iter().try_for_each(|row| check.next(row))?;
+        check.end().map(|()| check.rows())
+    }
+
+    /// A chain whose last row says that a retention takes rows up to one.
+    fn retaining(count: usize, up_to: usize) -> Vec<AuditRecord> {
+        let mut rows = chain(count);
+        let detail = Some(retained(1, rows[up_to - 1].seq, &rows[up_to - 1].hash));
+        let said = AuditEntry { action: RETAIN.to_owned(), detail, outcome: Outcome::Allowed, ..entry(&up_to.to_string()) };
+        rows.push(AuditRecord::chained(said, rows.last().map(|row| (row.seq, row.hash.clone()))));
+        rows
+    }
+
+    #[test]
+    fn a_beginning_that_no_retention_took_shows() {
+        let rows = retaining(5, 3);
+        for first in 0..=3 {
+            assert_eq!(walk(&rows[first..]), Ok(6 - first as u64), "taken in portions, and so far up to {first}");
+        }
+        assert_eq!(walk(&rows[4..]), Err(ChainError::Cut(4)));
+        assert_eq!(walk(&rows[5..]), Err(ChainError::Cut(5)), "the row itself says less");
+        assert_eq!(walk(&chain(5)[2..]), Err(ChainError::Cut(2)));
+        // Other rows in the place of those that it took.
+        let mut forged = retaining(5, 3);
+        forged[3].prev_hash = forged[2].hash.replace('a', "b");
+        for at in 3..6 {
+            forged[at].prev_hash = if at == 3 { forged[3].prev_hash.clone() } else { forged[at - 1].hash.clone() };
+            forged[at].hash = forged[at].computed();
+        }
+        assert_eq!(walk(&forged[3..]), Err(ChainError::CutElsewhere(3)));
+        assert_eq!(walk(&[]), Ok(0));
     }
 
     #[test]
     fn whatever_is_done_to_a_chain_shows() {
         assert_eq!(walk(&chain(5)), Ok(5));
-        assert_eq!(walk(&chain(5)[2..]), Ok(3), "a retention took the first two");
         let mut rows = chain(5);
         rows[2].actor = "somebody else".into();
         assert_eq!(walk(&rows), Err(ChainError::Changed(3)));

@@ -198,6 +198,9 @@ pub trait Store: Send + Sync {
     /// The keys of a tenant by their ids, revoked ones too. The key of the list is the id.
     async fn keys(&self, tenant: &TenantId, page: &Page) -> Result<Paged<KeyRecord>, StoreError>;
 
+    /// How many keys of a tenant are good at a moment, in milliseconds since the Unix epoch.
+    async fn live_keys(&self, tenant: &TenantId, at: i64) -> Result<u64, StoreError>;
+
     /// All keys of all tenants: what to know on start.
     async fn all_keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
 

@@ -170,3 +170,40 @@ async fn a_full_disk_refuses_an_upload_and_the_host_goes_on() {
     host.restart().await;
     assert_eq!(host.post_json("/v1/models/m/versions/3.0.0/predict", &body()).await.status, 200);
 }
+
+/// What adds waits for a model's turn, then for those who remove bytes, then for its tenant's other additions; in another order
+/// somewhere, some of these would wait for each other for ever.
+#[tokio::test]
+async fn uploads_and_deletions_at_once_keep_nobody_waiting() {
+    use bulkhead_tests::wasm;
+    let setup = TestHost::setup().env("BULKHEAD_QUOTAS_STORED_MB", "100").env("BULKHEAD_QUOTAS_VERSIONS", "1000");
+    let host = setup.env("BULKHEAD_QUOTAS_COMPILE_SECONDS_PER_HOUR", "3000").start().await;
+    // All of the same bytes: each deletion looks whether another row names them.
+    let (model, component) = (fixtures::model("add_one"), wasm::transform(""));
+    let done = |status: u16| assert!(matches!(status, 200 | 201 | 204 | 404 | 409), "{status}");
+    let lane = async |lane: usize| {
+        for round in 0..12 {
+            let (name, version) = (format!("m{}", lane % 2), format!("1.0.{}", (lane + round) % 3));
+            match (lane + round) % 4 {
+                0 | 1 => done(host.put_version(&format!("{name}/versions/{version}?stage=staging"), PLAIN, model.clone()).await.status),
+                2 => done(host.put_plugin("p", &version, component.clone()).await.status),
+                _ => {
+                    done(host.delete(&format!("/v1/models/{name}/versions/{version}")).await.status);
+                    done(host.delete(&format!("/v1/plugins/p/versions/{version}")).await.status);
+                }
+            }
+        }
+    };
+    let all = futures_util::future::join_all((0..8).map(lane));
+    tokio::time::timeout(Duration::from_secs(120), all).await.expect("nobody waits for ever");
+    for version in ["1.0.0", "1.0.1", "1.0.2"] {
+        for path in ["models/m0", "models/m1", "plugins/p"] {
+            let status = host.delete(&format!("/v1/{path}/versions/{version}")).await.status;
+            // The first version of a model stays where it was put in production: none was.
+            done(status);
+        }
+    }
+    let left =
+        host.get("/v1/models").await.ok()["items"].as_array().unwrap().len() + host.get("/v1/plugins").await.ok()["items"].as_array().unwrap().len();
+    assert!(left > 0 || host.files("artifacts/sha256").is_empty(), "bytes that no row names: {:?}", host.files("artifacts/sha256"));
+}

@@ -38,8 +38,12 @@ fn head(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
 
 /// Opens a connection and calls a method, with these bytes of a message.
 async fn call(host: &TestHost, path: &str, message: &[u8], flags: u8) -> TcpStream {
+    call_with(host, path, &[], message, flags).await
+}
+
+async fn call_with(host: &TestHost, path: &str, more: &[(&str, &str)], message: &[u8], flags: u8) -> TcpStream {
     let mut stream = TcpStream::connect(host.grpc_address()).await.expect("a connection");
-    let bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &head(path, &[]), &frame(DATA, flags, 1, message)].concat();
+    let bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &head(path, more), &frame(DATA, flags, 1, message)].concat();
     stream.write_all(&bytes).await.expect("an open connection");
     stream
 }
@@ -67,6 +71,117 @@ async fn heard(stream: &mut TcpStream, kind: u8, end: &[u8]) {
         }
     };
     tokio::time::timeout(PATIENCE, read).await.expect("the frame in time");
+}
+
+/// Reads on until the headers that end a call say this status, in the code that HPACK has for digits (RFC 7541, appendix B).
+async fn ends_with(stream: &mut TcpStream, status: &[u8]) {
+    let read = async {
+        loop {
+            let (of, payload) = next(stream).await.expect("another frame");
+            if of == HEADERS && payload.windows(status.len()).any(|window| window == status) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the status in time");
+}
+
+/// 16: UNAUTHENTICATED. 7: PERMISSION_DENIED. 5: NOT_FOUND.
+const UNAUTHENTICATED: &[u8] = &[0x82, 0x0b, 0x9f];
+const PERMISSION_DENIED: &[u8] = &[0x81, 0x77];
+const NOT_FOUND: &[u8] = &[0x81, 0x6f];
+
+#[tokio::test]
+async fn a_stream_ends_with_its_credential() {
+    let host = TestHost::guarded().await;
+    let key = async |tenant: &str| {
+        host.bear(&host.token(tenant, "all"));
+        let made = host.post_json("/v1/keys", &json!({ "name": "ci", "scopes": ["models:predict", "models:write"] })).await.expect(201).json();
+        (made["id"].as_str().expect("an id").to_owned(), made["key"].as_str().expect("a key").to_owned())
+    };
+    let path = "/inference.GRPCInferenceService/ModelStreamInfer";
+    let open = async |key: &str| {
+        // A request for a model that there is not, which ends no stream.
+        let mut stream = call_with(&host, path, &[("x-api-key", key)], b"\0\0\0\0\x06\x0a\x04none", 0).await;
+        heard(&mut stream, DATA, b"").await;
+        stream
+    };
+    let ((id, revoked), (_, shut), (_, stays)) = (key("acme").await, key("shut").await, key("other").await);
+    let (mut one, mut two, mut three) = (open(&revoked).await, open(&shut).await, open(&stays).await);
+    host.bear(&host.token("acme", "all"));
+    host.delete(&format!("/v1/keys/{id}")).await.ok();
+    let began = Instant::now();
+    ends_with(&mut one, UNAUTHENTICATED).await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    host.bear(&host.mint(&["--tenant", "ops", "--scope", "all", "--across", "all"]));
+    host.send(host.request(reqwest::Method::PUT, "/v1/tenants/shut").json(&json!({ "disabled": true }))).await.ok();
+    ends_with(&mut two, PERMISSION_DENIED).await;
+    three.write_all(&frame(DATA, 0, 1, b"\0\0\0\0\x06\x0a\x04none")).await.unwrap();
+    heard(&mut three, DATA, b"").await;
+    let rows = host.get("/v1/audit?all_tenants=true&result=denied").await.ok();
+    let reasons: Vec<_> = rows["items"].as_array().unwrap().iter().map(|row| row["reason"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(reasons, ["tenant_disabled", "key_revoked"]);
+    // A change that fails is written down, by whichever protocol it was asked for.
+    for method in ["RepositoryModelLoad", "RepositoryModelUnload"] {
+        let path = format!("/inference.GRPCInferenceService/{method}");
+        let mut stream = call_with(&host, &path, &[("x-api-key", &stays)], b"\0\0\0\0\x06\x12\x04none", END_STREAM).await;
+        ends_with(&mut stream, NOT_FOUND).await;
+    }
+    let rows = host.get("/v1/audit?all_tenants=true&result=failed").await.ok();
+    let rows: Vec<_> = rows["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["action"].as_str().unwrap(),
+                row["target"].as_str().unwrap().ends_with(" none"),
+                row["reason"].as_str().unwrap(),
+                row["target_tenant"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(
+        rows.iter()
+            .all(|(action, named, reason, tenant)| action.contains("RepositoryModel") && *named && *reason == "not_found" && *tenant == "other"),
+        "{rows:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_crowd_of_connections_is_bounded_and_keeps_no_probe_out() {
+    let host = TestHost::setup().env("BULKHEAD_HTTP_MAX_CONNECTIONS", "4").start().await;
+    let is_closed = async |stream: &mut TcpStream| {
+        let read = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut [0; 1])).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
+    };
+    for (address, most) in [(host.address().to_owned(), 4), (host.grpc_address().to_owned(), 4)] {
+        let mut open = Vec::new();
+        let refused = async {
+            loop {
+                let mut stream = TcpStream::connect(&address).await.expect("a connection");
+                if is_closed(&mut stream).await {
+                    return;
+                }
+                open.push(stream);
+            }
+        };
+        tokio::time::timeout(PATIENCE, refused).await.expect("one too many");
+        assert!((1..=most).contains(&open.len()), "{}", open.len());
+        assert!(host.admin_get("/health/ready").await.status == 200);
+        // One that hangs up makes room.
+        drop(open);
+        eventually("there is room again", PATIENCE, async || {
+            let mut stream = TcpStream::connect(&address).await.expect("a connection");
+            !is_closed(&mut stream).await
+        })
+        .await;
+    }
+    let metrics = host.admin_get("/metrics").await.text();
+    let refused = metrics.lines().find_map(|line| line.strip_prefix("bulkhead_connections_refused_total ")).expect("a metric");
+    assert!(refused.parse::<u32>().unwrap() >= 2, "{refused}");
+    assert!(host.log().iter().any(|line| line.to_string().contains("http.max_connections")));
 }
 
 /// Listens on until the host hangs up.

@@ -86,19 +86,24 @@ async fn answer<T>(
 
 /// A place among the requests under way, or a refusal at once.
 pub(super) fn place(app: &App, tenant: &TenantId) -> Result<Place, ApiError> {
-    app.tenants.enter(tenant).map_err(|full| {
-        app.metrics.turned_away.inc();
-        let bound = app.http.max_in_flight;
-        match full {
-            Full::Quota(exceeded) => exceeded.into(),
-            Full::Host { share: false } => {
-                ApiError::new(OVERLOADED, format!("{bound} predict requests are under way, which is `http.max_in_flight`"))
-            }
-            Full::Host { share: true } => {
-                ApiError::new(OVERLOADED, format!("the tenant has its share of the {bound} places for predict requests, and others want theirs"))
-            }
+    app.tenants.enter(tenant).map_err(|full| turned_away(app, full, "predict requests are under way", "predict requests"))
+}
+
+/// A place among the open streams, or a refusal at once.
+pub(super) fn stream_place(app: &App, tenant: &TenantId) -> Result<Place, ApiError> {
+    app.tenants.open_stream(tenant).map_err(|full| turned_away(app, full, "streams are open", "streams"))
+}
+
+fn turned_away(app: &App, full: Full, all: &str, what: &str) -> ApiError {
+    app.metrics.turned_away.inc();
+    let bound = app.http.max_in_flight;
+    match full {
+        Full::Quota(exceeded) => exceeded.into(),
+        Full::Host { share: false } => ApiError::new(OVERLOADED, format!("{bound} {all}, which is `http.max_in_flight`")),
+        Full::Host { share: true } => {
+            ApiError::new(OVERLOADED, format!("the tenant has its share of the {bound} places for {what}, and others want theirs"))
         }
-    })
+    }
 }
 
 impl From<Exceeded> for ApiError {

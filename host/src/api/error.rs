@@ -79,9 +79,12 @@ codes! {
     DISK_FULL "disk_full" 507 "The host has no space left for an upload.";
 }
 
+/// The quota that a refused request has met.
+pub(super) const QUOTA: &str = "x-bulkhead-quota";
+
 /// An error on its way out. The request id is added where all answers pass, in `router.rs`.
 #[derive(Debug, Clone)]
-pub(super) struct ApiError {
+pub struct ApiError {
     code: Code,
     message: String,
     details: Option<Value>,
@@ -123,6 +126,12 @@ impl ApiError {
         self
     }
 
+    /// An artifact is over that limit, and nothing else is.
+    pub(super) fn is_of_artifact(&self, limit: u64) -> bool {
+        let message = Self::from(ArtifactError::TooLarge { limit }).message;
+        self.code == TOO_LARGE && self.message == message
+    }
+
     /// The caller may not, whatever it asks, or may not upload that.
     pub(super) fn is_denial(&self) -> bool {
         matches!(self.code, UNAUTHENTICATED | FORBIDDEN | KEYS_UNAVAILABLE | SIGNATURE_REQUIRED | SIGNATURE_INVALID)
@@ -148,6 +157,17 @@ impl ApiError {
             Some(pointer) if !pointer.is_empty() && !message.contains(pointer) => format!("{message} (at {pointer})"),
             _ => message.to_owned(),
         }
+    }
+
+    /// Seconds after which another try may succeed, where it may at all.
+    pub(super) fn wait_s(&self) -> Option<u64> {
+        let waits = matches!(self.code, OVERLOADED | NOT_READY | PLUGIN_UNAVAILABLE | ENGINE_UNAVAILABLE | TOO_MANY_REQUESTS | KEYS_UNAVAILABLE);
+        self.retry_after.or(waits.then_some(1))
+    }
+
+    /// The quota that was met, where it is one.
+    pub(super) fn quota(&self) -> Option<&str> {
+        self.details.as_ref()?.get("quota")?.as_str()
     }
 
     /// Its name in the table.
@@ -180,9 +200,12 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
-        let waits = matches!(self.code, OVERLOADED | NOT_READY | PLUGIN_UNAVAILABLE | ENGINE_UNAVAILABLE | TOO_MANY_REQUESTS | KEYS_UNAVAILABLE);
-        if let Some(seconds) = self.retry_after.or(waits.then_some(1)) {
+        if let Some(seconds) = self.wait_s() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // Where the body is a message alone, as in the Open Inference Protocol, too.
+        if let Some(quota) = self.quota().and_then(|quota| HeaderValue::from_str(quota).ok()) {
+            response.headers_mut().insert(QUOTA, quota);
         }
         if self.code == UNAUTHENTICATED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bulkhead\""));
@@ -234,6 +257,7 @@ impl From<IdentityError> for ApiError {
         match error {
             IdentityError::Invalid(_) => Self::new(INVALID_INPUT, message),
             IdentityError::TooMany { wait, .. } => Self::new(TOO_MANY_REQUESTS, message).after(wait),
+            IdentityError::Enough { .. } => Self::new(TOO_MANY_REQUESTS, message).after(std::time::Duration::from_secs(60)),
             IdentityError::Store(error) => error.into(),
         }
     }

@@ -13,7 +13,7 @@ use super::error::{ApiError, INVALID_INPUT, UNSUPPORTED_MEDIA_TYPE};
 
 /// Bytes that may come before a part's content begins. Its headers are collected in memory, and what stands before the
 /// first part is too. Arbitrary: far more than a browser sends, the beginning of the content included that arrives along.
-const BETWEEN_PARTS: usize = 1 << 20;
+pub(super) const BETWEEN_PARTS: usize = 1 << 20;
 
 /// A form whose parts come one by one.
 pub(super) struct Form {

@@ -71,6 +71,9 @@ async fn ready(State(app): State<App>, caller: Option<Caller>) -> Response {
 /// Of the caller's tenant; of all and of the host for who may read in other tenants, and where authentication is off.
 async fn metrics(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
     let tenant = (!caller.who.may_everywhere(Scope::ModelsRead)).then_some(&caller.tenant);
+    if tenant.is_none() {
+        app.access.looked(&caller, "metrics.read", "metrics", None).await;
+    }
     let text = app.metrics.text(tenant.map(|tenant| tenant.as_str()));
     let mut text = text.map_err(|error| ApiError::internal(error.to_string()))?;
     if app.nv_names {

@@ -4,6 +4,7 @@ mod accept;
 mod access;
 mod audit;
 mod call;
+mod crowd;
 mod document;
 mod error;
 mod extract;
@@ -30,12 +31,14 @@ mod whoami;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use access::Access;
-pub use error::{CODES, Code};
+pub use error::{ApiError, CODES, Code};
+pub use oip::rest::{Framed, read_frame};
 pub use router::{admin, grpc, public};
 pub use serve::{Patience, Protocol, Service, bind, serve};
+pub use versions::{Brought, read_upload};
 
 use crate::config::Http;
 use crate::identity::Identity;
@@ -64,8 +67,6 @@ pub struct AppState {
     pub tenants: Arc<Tenants>,
     /// Whose request goes on next.
     pub turns: Turns,
-    /// Streams of requests at one time.
-    pub streams: Arc<Semaphore>,
     /// Where the host is between start and stop.
     pub life: Life,
     /// Keeps other hosts out of the data folder while this one lives.

@@ -10,6 +10,7 @@ use super::access::{Need, Routes};
 use super::document::{List, PluginDocument};
 use super::error::{ApiError, ErrorBody, NOT_FOUND};
 use super::extract::{Asked, Caller, Named, Paging};
+use super::meter::Meter;
 use super::signatures::signatures;
 use super::upload;
 use super::{App, to_its_end};
@@ -36,7 +37,9 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<(StatusCode, Json<PluginDocument>), ApiError> {
     let signatures = signatures(&headers)?;
-    let bytes = upload::whole("a plugin", &headers, body, app.http.max_plugin_bytes).await?;
+    // Held until it is compiled and kept.
+    let (meter, body) = Meter::of(&app, &caller.tenant, &headers, (body, app.http.max_plugin_bytes))?;
+    let bytes = upload::whole("a plugin", &headers, body, app.http.max_plugin_bytes).await.map_err(|error| meter.said(error))?;
     let loader = app.loader.clone();
     let (record, new) = to_its_end(async move { loader.add_plugin(&caller.tenant, plugin, bytes, &signatures, &caller.origin()).await }).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(record.into())))

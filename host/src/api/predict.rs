@@ -48,7 +48,7 @@ async fn pinned(
 
 async fn answer(app: &App, caller: Caller, context: Context, name: &str, version: Option<&str>, request: Request) -> Result<Response, ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
-    let (meter, body) = Meter::of(app, &caller.tenant, &headers, body)?;
+    let (meter, body) = Meter::of(app, &caller.tenant, &headers, (body, app.http.max_body_bytes))?;
     let target = Target { tenant: &caller.tenant, model: name, version };
     let read = async |_: &Slot| {
         let body = upload::whole("the body of a predict request", &headers, body, app.http.max_body_bytes).await?;

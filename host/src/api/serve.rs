@@ -14,10 +14,12 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Stream, preface};
+use super::crowd::Crowd;
 use super::{App, router};
 use crate::auth::Memory;
 use crate::tls::Tls;
@@ -75,6 +77,8 @@ pub struct Service {
     pub tls: Option<Tls>,
     /// How long peers get.
     pub patience: Patience,
+    /// Connections that may be open at one time.
+    pub max_connections: usize,
 }
 
 /// Serves until `stop`, then lets requests under way finish.
@@ -85,13 +89,16 @@ pub async fn serve(listener: TcpListener, service: Service, stop: impl Future<Ou
     let alpn = if service.protocol == Protocol::Http1 { "http/1.1" } else { "h2" };
     let tls = service.tls.as_ref().map(|tls| tls.config(alpn)).transpose()?;
     let (service, graceful) = (Arc::new(service), GracefulShutdown::new());
+    let mut crowd = Crowd::new(service.max_connections, service.app.metrics.connections_refused.clone());
     let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = Connection { service: Arc::clone(&service), tls: tls.clone(), peer: peer.ip() };
+                    // Closed at once where there is no place: whoever waited to be let in would not know for what.
+                    let Some(place) = crowd.enter() else { continue };
+                    let connection = Connection { service: Arc::clone(&service), tls: tls.clone(), peer: peer.ip(), _place: place };
                     tokio::spawn(connection.serve(stream, graceful.watcher(), stopping.clone()));
                 }
                 Err(error) => {
@@ -116,6 +123,7 @@ struct Connection {
     service: Arc<Service>,
     tls: Option<Arc<rustls::ServerConfig>>,
     peer: IpAddr,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
@@ -125,7 +133,7 @@ impl Connection {
             tracing::debug!(%error, "a connection closed at once");
             return;
         }
-        let Self { service, tls, peer } = self;
+        let Self { service, tls, peer, _place } = self;
         let stall = service.patience.stall;
         // What has not begun when the host stops never will.
         match service.protocol {

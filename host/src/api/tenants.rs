@@ -92,6 +92,9 @@ async fn document(app: &App, tenant: &TenantId) -> Result<TenantDocument, ApiErr
 #[utoipa::path(get, path = "/v1/tenants", tag = "identity", responses((status = 200, body = List<TenantDocument>)))]
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<List<TenantDocument>>, ApiError> {
     let mut items = Vec::new();
+    if caller.who.may_everywhere(Scope::AdminTenants) {
+        app.access.looked(&caller, "tenant.list", "tenant", None).await;
+    }
     for tenant in app.loader.store().known_tenants().await? {
         if caller.who.may(Scope::AdminTenants, &tenant) {
             items.push(document(&app, &tenant).await?);
@@ -105,6 +108,7 @@ pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<
     responses((status = 200, body = TenantDocument), (status = 404, body = ErrorBody)))]
 pub(super) async fn get(State(app): State<App>, caller: Caller, Captured(tenant): Captured<String>) -> Result<Json<TenantDocument>, ApiError> {
     let tenant = seen(&caller, &tenant)?;
+    app.access.looked(&caller, "tenant.read", "tenant", Some(&tenant)).await;
     Ok(Json(document(&app, &tenant).await?))
 }
 

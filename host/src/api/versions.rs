@@ -3,17 +3,17 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use bulkhead_registry::{Digest, Manifest, ManifestError, ModelName, ModelRef, Upload};
+use bulkhead_registry::{Artifacts, Digest, Manifest, ManifestError, ModelName, ModelRef, Upload};
 use serde::Deserialize;
 
 use super::access::{Need, Routes};
 use super::document::{List, VersionDocument};
 use super::error::{ApiError, ErrorBody, INVALID_INPUT, NOT_FOUND};
 use super::extract::{Asked, Caller, Named};
-use super::form::{self, Form};
+use super::form::{self, BETWEEN_PARTS, Form};
 use super::models::Filter;
 use super::signatures::signatures;
-use super::{App, to_its_end};
+use super::{App, to_its_end, upload};
 use crate::auth::Scope;
 use crate::loader::{LoaderError, NewVersion, Signed};
 use crate::predict::State as VersionState;
@@ -58,8 +58,7 @@ pub(super) async fn put(
         }
     };
     let signatures = signatures(request.headers())?;
-    let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
-    let ((manifest, text), upload) = parts(&mut form, &app).await?;
+    let ((manifest, text), upload) = within_quota(&app, &caller, &model, request).await?;
     let new = NewVersion {
         tenant: caller.tenant.clone(),
         model: model.clone(),
@@ -77,7 +76,29 @@ pub(super) async fn put(
 }
 
 /// What a form brings: the manifest with the digest of its text, and the artifact where the manifest needs one.
-async fn parts(form: &mut Form, app: &App) -> Result<((Manifest, Digest), Option<Upload>), ApiError> {
+pub type Brought = ((Manifest, Digest), Option<Upload>);
+
+/// The form, of which no more is taken than the tenant may keep: what would be refused in the end does not fill the disk before.
+async fn within_quota(app: &App, caller: &Caller, model: &ModelRef, request: Request) -> Result<Brought, ApiError> {
+    let most = app.http.max_model_bytes;
+    let Some((left, exceeded)) = app.loader.left(&caller.tenant, model).await? else {
+        return read_upload(request, app.loader.artifacts(), most).await;
+    };
+    // Whatever else the form holds: an artifact of the rest is too large.
+    let beside = (MANIFEST_BYTES + BETWEEN_PARTS) as u64;
+    if upload::length(request.headers()).is_some_and(|length| length.saturating_sub(beside) > left) {
+        return Err(exceeded.into());
+    }
+    let read = read_upload(request, app.loader.artifacts(), most.min(left)).await;
+    read.map_err(|error| if left < most && error.is_of_artifact(left) { exceeded.into() } else { error })
+}
+
+/// What the form of a new version brings: the manifest, and the artifact of at most so many bytes where the manifest needs one.
+///
+/// # Errors
+/// Says what is wrong with the form or the manifest; what came of the artifact is gone then.
+pub async fn read_upload(request: Request, artifacts: &Artifacts, most: u64) -> Result<Brought, ApiError> {
+    let mut form = Form::of(request, "the parts `manifest` and `model`").await?;
     let mut manifest = None;
     let mut artifact = None;
     while let Some(part) = form.next_part().await? {
@@ -89,7 +110,7 @@ async fn parts(form: &mut Form, app: &App) -> Result<((Manifest, Digest), Option
                 manifest = Some((read_manifest(&text, json)?, Digest::of(text.as_bytes())));
             }
             Some("model") if artifact.is_none() => {
-                let mut upload = app.loader.artifacts().begin(app.http.max_model_bytes).await?;
+                let mut upload = artifacts.begin(most).await?;
                 form::store(part, &mut upload).await?;
                 artifact = Some(upload);
             }

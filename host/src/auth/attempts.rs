@@ -2,19 +2,24 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::audit::network;
 
-/// Addresses that are kept count of. Beyond so many those that are as good as unused are forgotten: each is some hundred bytes.
+/// Addresses that are kept count of; beyond so many those that fail least are forgotten, so that a crowd of them fills no memory.
 const ADDRESSES: u64 = 100_000;
+
+/// After so long without another, what an address has failed counts no more: a bound per minute has come back by then.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// Counts failed attempts.
 pub(super) struct Attempts {
-    limit: DefaultKeyedRateLimiter<IpAddr>,
+    quota: Quota,
+    failed: moka::sync::Cache<IpAddr, Arc<DefaultDirectRateLimiter>>,
     /// Those with too many, and when that ends.
     barred: moka::sync::Cache<IpAddr, std::time::Instant>,
 }
@@ -22,8 +27,13 @@ pub(super) struct Attempts {
 impl Attempts {
     /// So many in a minute from each address.
     pub(super) fn new(per_minute: NonZeroU32) -> Self {
-        let barred = moka::sync::Cache::builder().max_capacity(ADDRESSES).time_to_live(Duration::from_secs(60)).build();
-        Self { limit: RateLimiter::keyed(Quota::per_minute(per_minute)), barred }
+        Self::of(per_minute, ADDRESSES)
+    }
+
+    fn of(per_minute: NonZeroU32, addresses: u64) -> Self {
+        let failed = moka::sync::Cache::builder().max_capacity(addresses).time_to_idle(FORGOTTEN).build();
+        let barred = moka::sync::Cache::builder().max_capacity(addresses).time_to_live(FORGOTTEN).build();
+        Self { quota: Quota::per_minute(per_minute), failed, barred }
     }
 
     /// How long that address is not listened to.
@@ -35,13 +45,10 @@ impl Attempts {
     /// Counts one.
     pub(super) fn failed(&self, source: IpAddr) {
         let network = network(source);
-        if let Err(not_until) = self.limit.check_key(&network) {
+        let limit = self.failed.get_with(network, || Arc::new(RateLimiter::direct(self.quota)));
+        if let Err(not_until) = limit.check() {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             self.barred.insert(network, crate::clock::now() + wait);
-        }
-        // What is as good as unused is forgotten, so that a crowd of addresses fills no memory.
-        if self.limit.len() as u64 > ADDRESSES {
-            self.limit.retain_recent();
         }
     }
 }
@@ -49,6 +56,18 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crowd_of_addresses_fills_no_memory() {
+        let attempts = Attempts::of(NonZeroU32::new(1).unwrap(), 100);
+        for n in 0..5000u32 {
+            attempts.failed(IpAddr::from(n.to_be_bytes()));
+            attempts.failed(IpAddr::from(n.to_be_bytes()));
+        }
+        attempts.failed.run_pending_tasks();
+        attempts.barred.run_pending_tasks();
+        assert!(attempts.failed.entry_count() <= 100 && attempts.barred.entry_count() <= 100);
+    }
 
     #[test]
     fn too_many_from_one_network_are_too_many() {

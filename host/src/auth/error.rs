@@ -1,5 +1,7 @@
 //! Why nobody knows who asks. The log and the audit are told which; the caller is told no more than it should be.
 
+use std::time::Duration;
+
 /// Why a credential is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AuthError {
@@ -53,7 +55,10 @@ pub enum AuthError {
     Disabled,
     /// Too many that were none came from there.
     #[error("too many failed attempts from this address")]
-    TooMany,
+    TooMany {
+        /// How long it is not listened to.
+        wait: Duration,
+    },
 }
 
 impl AuthError {
@@ -87,7 +92,7 @@ impl AuthError {
             Self::Key => "key_unknown",
             Self::Revoked => "key_revoked",
             Self::Disabled => "tenant_disabled",
-            Self::TooMany => "too_many_attempts",
+            Self::TooMany { .. } => "too_many_attempts",
         }
     }
 
@@ -103,7 +108,7 @@ impl AuthError {
             Self::NotYet => "the credential is not valid yet: are the clocks right?",
             Self::Disabled => "the tenant is disabled: ask who operates this host",
             Self::KeysUnavailable => "credentials can't be checked just now; try again in a moment",
-            Self::TooMany => "too many failed attempts; try again later",
+            Self::TooMany { .. } => "too many failed attempts; try again later",
             Self::Algorithm | Self::UnknownKey | Self::Signature | Self::Audience | Self::Issuer | Self::Claims | Self::Key | Self::Revoked => {
                 "the credential is not accepted here"
             }

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::error::AuthError;
 use crate::clock;
@@ -57,7 +57,7 @@ pub struct Keys {
     source: Source,
     table: ArcSwap<Table>,
     /// Held by who asks for a set, or reads files again.
-    renewal: Mutex<()>,
+    renewal: Arc<Mutex<()>>,
     client: reqwest::Client,
 }
 
@@ -114,7 +114,7 @@ impl Keys {
             Err(error) => return Err(error),
         };
         let table = Table { keys, fingerprint, generation: 0, at: now, tried: now };
-        Ok(Self { source, table: ArcSwap::from_pointee(table), renewal: Mutex::default(), client })
+        Ok(Self { source, table: ArcSwap::from_pointee(table), renewal: Arc::default(), client })
     }
 
     /// Counts changes: what was verified by an older one must be verified again.
@@ -166,25 +166,33 @@ impl Keys {
     /// Has an old table made anew, and waits for nothing: what was verified by a key that is gone is then verified again.
     pub(super) fn keep_fresh(keys: &Arc<Self>) {
         let is_old = keys.table.load().tried.elapsed() >= FRESH;
-        if is_old && !matches!(keys.source, Source::Secret(_)) {
-            let keys = Arc::clone(keys);
-            tokio::spawn(async move { keys.renew(false).await });
+        if !is_old || matches!(keys.source, Source::Secret(_)) {
+            return;
         }
+        // Whoever comes while somebody is at it need not start another.
+        if let Ok(turn) = Arc::clone(&keys.renewal).try_lock_owned() {
+            let keys = Arc::clone(keys);
+            tokio::spawn(async move { keys.renew_now(turn, false).await });
+        }
+    }
+
+    fn is_due(&self, table: &Table, lacks: bool) -> bool {
+        let waited = table.tried.elapsed();
+        !matches!(self.source, Source::Secret(_)) && waited >= BETWEEN && (lacks || waited >= FRESH)
     }
 
     /// Makes the table anew where it is old, or lacks what was looked for.
     async fn renew(&self, lacks: bool) {
-        let due = |table: &Table| {
-            let waited = table.tried.elapsed();
-            !matches!(self.source, Source::Secret(_)) && waited >= BETWEEN && (lacks || waited >= FRESH)
-        };
-        if !due(&self.table.load()) {
-            return;
+        if self.is_due(&self.table.load(), lacks) {
+            let turn = Arc::clone(&self.renewal).lock_owned().await;
+            self.renew_now(turn, lacks).await;
         }
-        let _one_at_a_time = self.renewal.lock().await;
-        // Somebody else may just have done it.
+    }
+
+    /// In one's turn; somebody else may just have done it.
+    async fn renew_now(&self, _turn: OwnedMutexGuard<()>, lacks: bool) {
         let before = self.table.load_full();
-        if !due(&before) {
+        if !self.is_due(&before, lacks) {
             return;
         }
         let now = clock::now();

@@ -22,7 +22,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
@@ -44,6 +43,10 @@ const CREDENTIAL_BYTES: usize = 8192;
 /// Tokens that were verified and are kept. Arbitrary; each takes some hundred bytes.
 const KEPT: u64 = 10_000;
 
+/// So many seconds it is known why a key of the host's own is good no more; then it is one that nobody knows. A day: whoever issues
+/// and revokes keys as fast as it may fills no memory.
+const REMEMBERED_S: u64 = 24 * 3600;
+
 /// A key that the host issued.
 #[derive(Debug, Clone)]
 pub struct Issued {
@@ -53,8 +56,16 @@ pub struct Issued {
     pub caller: Arc<Caller>,
     /// Until when it is good, in seconds since the epoch; none for as long as it is not revoked.
     pub until_s: Option<u64>,
-    /// It was revoked.
-    pub revoked: bool,
+    /// When it was revoked, likewise.
+    pub revoked_s: Option<u64>,
+}
+
+impl Issued {
+    /// Whether it is worth knowing: it is good, or has not been bad for long.
+    fn is_remembered(&self, now_s: u64) -> bool {
+        let ended = self.until_s.into_iter().chain(self.revoked_s).min();
+        ended.is_none_or(|ended| now_s < ended.saturating_add(REMEMBERED_S))
+    }
 }
 
 /// What a request brings, as it stands there.
@@ -92,23 +103,33 @@ impl Authenticator {
     }
 
     /// Says which keys the host has issued, by their ids; from now on these count.
-    pub fn issue(&self, issued: HashMap<String, Issued>) {
+    pub fn issue(&self, mut issued: HashMap<String, Issued>) {
+        let now = now_s();
+        issued.retain(|_, issued| issued.is_remembered(now));
         self.issued.store(Arc::new(issued));
     }
 
     /// Adds a key that was just issued, or says anew what one is.
     pub fn issue_one(&self, id: &str, issued: &Issued) {
+        let now = now_s();
         self.issued.rcu(|table| {
-            let mut table = HashMap::clone(table);
+            let mut table: HashMap<_, _> =
+                table.iter().filter(|(_, issued)| issued.is_remembered(now)).map(|(id, issued)| (id.clone(), issued.clone())).collect();
             table.insert(id.to_owned(), issued.clone());
             table
         });
     }
 
-    /// How long that address is not listened to, since too many of its attempts failed.
+    /// A request is refused for what it brings. An attempt of an address that is not listened to is not told why, and any other is
+    /// counted.
     #[must_use]
-    pub fn barred(&self, source: IpAddr) -> Option<Duration> {
-        self.attempts.barred(source)
+    pub fn refuse(&self, error: AuthError, source: Option<IpAddr>) -> AuthError {
+        let Some(source) = source.filter(|_| error.is_attempt()) else { return error };
+        if let Some(wait) = self.attempts.barred(source) {
+            return AuthError::TooMany { wait };
+        }
+        self.attempts.failed(source);
+        error
     }
 
     /// Who brings a single credential that is known to be good: a token that was verified, or a key. Where this knows nobody,
@@ -150,13 +171,7 @@ impl Authenticator {
     /// # Errors
     /// See [`AuthError`].
     pub async fn authenticate(&self, presented: Presented<'_>, source: Option<IpAddr>) -> Result<Arc<Caller>, AuthError> {
-        let outcome = self.check(presented, source).await;
-        if let (Err(error), Some(source)) = (&outcome, source)
-            && error.is_attempt()
-        {
-            self.attempts.failed(source);
-        }
-        outcome
+        self.check(presented, source).await.map_err(|error| self.refuse(error, source))
     }
 
     async fn check(&self, presented: Presented<'_>, source: Option<IpAddr>) -> Result<Arc<Caller>, AuthError> {
@@ -179,8 +194,8 @@ impl Authenticator {
         };
         // What was good before still is; only what is new must wait until that address is listened to again.
         let was_known = self.verified.contains_key(&hash);
-        if !was_known && source.is_some_and(|source| self.attempts.barred(source).is_some()) {
-            return Err(AuthError::TooMany);
+        if let Some(wait) = source.filter(|_| !was_known).and_then(|source| self.attempts.barred(source)) {
+            return Err(AuthError::TooMany { wait });
         }
         let (verified, generation) = token::verify(&self.keys, &self.expected, credential).await?;
         self.verified.insert(hash, (verified.clone(), generation));
@@ -190,7 +205,7 @@ impl Authenticator {
     fn key(&self, key: &ApiKey) -> Result<Arc<Caller>, AuthError> {
         let issued = self.issued.load();
         let found = issued.get(key.id()).filter(|found| found.hash.fits(key.hash())).ok_or(AuthError::Key)?;
-        if found.revoked {
+        if found.revoked_s.is_some() {
             return Err(AuthError::Revoked);
         }
         if found.until_s.is_some_and(|until| now_s() >= until) {

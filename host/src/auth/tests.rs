@@ -220,7 +220,7 @@ fn issued(key: &ApiKey, subject: &str) -> Issued {
         scopes: Scopes::parse("models:predict").unwrap(),
         across: Scopes::NONE,
     };
-    Issued { hash: key.hash(), caller: Arc::new(caller), until_s: None, revoked: false }
+    Issued { hash: key.hash(), caller: Arc::new(caller), until_s: None, revoked_s: None }
 }
 
 #[tokio::test]
@@ -243,8 +243,12 @@ async fn keys_of_the_hosts_own_are_revoked_at_once() {
     }
     authenticator.issue(table(Issued { until_s: Some(now_s()), ..row.clone() }));
     assert_eq!(ask(&key.reveal()).await, Err(AuthError::Expired));
-    authenticator.issue(table(Issued { revoked: true, ..row }));
+    authenticator.issue(table(Issued { revoked_s: Some(now_s()), ..row.clone() }));
     assert_eq!(ask(&key.reveal()).await, Err(AuthError::Revoked));
+    // Long ago, and nobody remembers.
+    authenticator.issue(table(Issued { revoked_s: Some(now_s() - REMEMBERED_S), ..row }));
+    assert_eq!(ask(&key.reveal()).await, Err(AuthError::Key));
+    assert!(authenticator.issued.load().is_empty());
     assert_eq!(KeyHash::from_hex(&key.hash().to_hex()), Some(key.hash()));
     assert_eq!(KeyHash::from_hex(&"é".repeat(32)), None);
 }
@@ -298,9 +302,56 @@ async fn who_tries_many_is_not_listened_to_but_who_was_good_is() {
     for n in 0..6 {
         assert_eq!(ask(&guess(n), source).await, Err(AuthError::Signature));
     }
-    assert_eq!(ask(&guess(7), source).await, Err(AuthError::TooMany));
-    assert_eq!(ask(&new, source).await, Err(AuthError::TooMany));
+    let is_barred = |outcome| matches!(outcome, Err(AuthError::TooMany { wait }) if wait > Duration::from_secs(5) && wait <= Duration::from_secs(12));
+    assert!(is_barred(ask(&guess(7), source).await) && is_barred(ask(&new, source).await));
+    // Whatever is tried: keys, what is no credential, and headers that are none.
+    assert!(is_barred(ask(&ApiKey::generate().reveal(), source).await) && is_barred(ask("junk", source).await));
+    assert!(is_barred(Err(authenticator.refuse(AuthError::Malformed, source))));
+    assert_eq!(authenticator.refuse(AuthError::Missing, source), AuthError::Missing);
     assert_eq!(ask(&known, source).await, Ok(()));
     assert_eq!(ask(&new, Some(IpAddr::from([10, 0, 0, 2]))).await, Ok(()));
-    assert!(authenticator.barred(IpAddr::from([10, 0, 0, 1])).is_some());
+}
+
+#[tokio::test]
+async fn keys_that_are_guessed_bar_an_address_too() {
+    let authenticator = Authenticator::new(Keys::open(Source::Secret(SECRET.to_vec())).await.unwrap(), expected(), NonZeroU32::new(3).unwrap());
+    let key = ApiKey::generate();
+    authenticator.issue(HashMap::from([(key.id().to_owned(), issued(&key, "ci"))]));
+    let source = Some(IpAddr::from([10, 0, 0, 1]));
+    let ask = async |text: &str| authenticator.authenticate(Presented { bearer: None, api_key: Some(text) }, source).await.map(drop);
+    for _ in 0..4 {
+        assert_eq!(ask(&ApiKey::generate().reveal()).await, Err(AuthError::Key));
+    }
+    assert!(matches!(ask(&ApiKey::generate().reveal()).await, Err(AuthError::TooMany { .. })));
+    assert_eq!(ask(&key.reveal()).await, Ok(()), "one that is good is let in");
+}
+
+#[tokio::test]
+async fn one_task_renews_keys_however_many_ask_meanwhile() {
+    let key = EncodingKey::from_ed_pem(ED).unwrap();
+    let set = JwkSet { keys: vec![published("one", &key, Algorithm::EdDSA)] };
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let answer = move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let set = set.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            axum::Json(set)
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/keys", axum::routing::get(answer))).await });
+    let authenticator = of(Source::Url(url)).await;
+    let token = signed(Algorithm::EdDSA, Some("one"), &key, &claims());
+    bearer(&authenticator, &token).await.unwrap();
+    authenticator.keys.passed(Duration::from_secs(600));
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for _ in 0..100 {
+        bearer(&authenticator, &token).await.unwrap();
+    }
+    assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() <= tasks + 5);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 2);
 }

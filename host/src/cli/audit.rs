@@ -123,6 +123,7 @@ async fn verify(rows: impl AsyncBufRead + Unpin, head: Option<&str>) -> anyhow::
         first.get_or_insert(row.seq);
         met |= head == Some(row.hash.as_str());
     }
+    check.end().context("the audit is not whole")?;
     if !met {
         anyhow::bail!("the audit is not whole: no row has the hash `{}`", head.unwrap_or_default());
     }

@@ -25,6 +25,8 @@ pub struct Auth {
     pub failed_per_minute: NonZeroU32,
     /// Keys that one tenant may have issued in a minute.
     pub keys_per_minute: NonZeroU32,
+    /// Keys of one tenant that are good at one time.
+    pub keys_per_tenant: NonZeroU32,
 }
 
 /// Where the keys of tokens come from.
@@ -83,6 +85,7 @@ pub(super) fn auth(reader: &mut Reader, folder: &Path) -> Auth {
         open_docs: reader.boolean("auth.open_docs", false),
         failed_per_minute: count(reader, "auth.failed_per_minute", 60),
         keys_per_minute: count(reader, "auth.keys_per_minute", 60),
+        keys_per_tenant: count(reader, "auth.keys_per_tenant", 1000),
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Http {
     pub drain_timeout: Duration,
     /// Predict requests at one time.
     pub max_in_flight: usize,
+    /// Open connections of each listener but the one for probes.
+    pub max_connections: usize,
 }
 
 /// Bounds of sandboxes.
@@ -199,6 +201,7 @@ impl Config {
                 request_timeout: Duration::from_millis(reader.number("http.request_timeout_ms", 1..=3_600_000, 60_000)),
                 drain_timeout: Duration::from_millis(reader.number("http.drain_timeout_ms", 0..=3_600_000, 30_000)),
                 max_in_flight: reader.number("http.max_in_flight", 1..=1 << 20, 1024) as usize,
+                max_connections: reader.number("http.max_connections", 1..=1 << 20, 8192) as usize,
             },
             sandbox: Sandbox {
                 instances: reader.number("sandbox.instances", 1..=10_000, 512) as u32,

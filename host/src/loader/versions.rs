@@ -13,6 +13,7 @@ use crate::clock;
 use crate::predict::{Slot, State};
 use crate::runner::SignatureDocument;
 use crate::signing::{Signature, Statement};
+use crate::tenants::Exceeded;
 
 /// A version that is to be taken in.
 pub struct NewVersion {
@@ -79,6 +80,18 @@ impl Loader {
                 Ok(Stored { digest: plugin.digest, size: plugin.size, path: self.artifacts().path(&plugin.digest) })
             }
         }
+    }
+
+    /// Bytes that a version which is yet to come may have, and what to tell who brings more; none where that is not bounded, or
+    /// the version is there already and nothing is added.
+    ///
+    /// # Errors
+    /// Where the registry can't be read.
+    pub async fn left(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<(u64, Exceeded)>, LoaderError> {
+        if self.store().version(tenant, model).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(self.0.tenants.tenant(tenant).left(self.store().kept(tenant).await?))
     }
 
     async fn try_and_record(&self, new: NewVersion, stored: &Stored) -> Result<(VersionRecord, bool), LoaderError> {

@@ -12,7 +12,7 @@ const PAGE_BYTES: u64 = 64 << 10;
 ///
 /// # Errors
 /// [`Refused::NotAComponent`], [`Refused::Malformed`] and [`Refused::OverLimits`], with what came and what is taken.
-pub(super) fn check(bytes: &[u8], limits: AdmissionLimits) -> Result<(), Refused> {
+pub fn check(bytes: &[u8], limits: AdmissionLimits) -> Result<(), Refused> {
     if bytes.len() as u64 > limits.component_bytes {
         return Err(Refused::OverLimits(format!("it has {} bytes, at most {} are taken", bytes.len(), limits.component_bytes)));
     }

@@ -39,6 +39,7 @@ pub use engine::{SandboxOptions, Sandboxes};
 pub use error::SandboxError;
 pub use exchange::{Exchange, Step};
 pub use imports::nn::{Grants, LoadGrant, carries, travels_as};
+pub use measure::check as measure;
 pub use places::Places;
 pub use plugin::{Limits, Plugin, TensorSignature};
 pub use predictor::{GraphUse, Ports, Predictor, PredictorDescription};

@@ -36,6 +36,10 @@ pub struct Metrics {
     plugin_log_lines_dropped: IntCounter,
     /// Predict requests for which there was no place.
     pub turned_away: IntCounter,
+    /// Connections beyond the bound, closed at once.
+    pub connections_refused: IntCounter,
+    /// Rows of the audit that could not be written.
+    pub audit_rows_lost: IntCounter,
     refused: IntCounterVec,
 }
 
@@ -95,6 +99,8 @@ impl Metrics {
         )?;
         let turned_away =
             IntCounter::new("requests_turned_away_total", "Requests and streams beyond `http.max_in_flight`, refused before anything was read")?;
+        let connections_refused = IntCounter::new("connections_refused_total", "Connections beyond `http.max_connections`, closed at once")?;
+        let audit_rows_lost = IntCounter::new("audit_rows_lost_total", "Rows of the audit that could not be written; the log says why")?;
         let refused = IntCounterVec::new(
             Opts::new(
                 "requests_refused_total",
@@ -102,10 +108,12 @@ impl Metrics {
             ),
             &["reason"],
         )?;
-        let all: [Box<dyn Collector>; 13] = [
+        let all: [Box<dyn Collector>; 15] = [
             Box::new(refused.clone()),
             Box::new(plugins_refused.clone()),
             Box::new(turned_away.clone()),
+            Box::new(audit_rows_lost.clone()),
+            Box::new(connections_refused.clone()),
             Box::new(model_bytes.clone()),
             Box::new(cache_events.clone()),
             Box::new(requests.clone()),
@@ -134,6 +142,8 @@ impl Metrics {
             plugins_refused,
             plugin_log_lines_dropped: dropped,
             turned_away,
+            audit_rows_lost,
+            connections_refused,
             refused,
         })
     }

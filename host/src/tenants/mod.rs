@@ -9,6 +9,7 @@ mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,6 +17,7 @@ use bulkhead_registry::{Quotas, TenantId, TenantRecord};
 
 pub use fair::FairQueue;
 pub use held::Held;
+use places::Kind;
 pub use places::{Full, Place, Places};
 pub use tenant::{Said, Tenant};
 pub use turns::{Turn, Turns};
@@ -39,13 +41,19 @@ pub struct Tenants {
     table: ArcSwap<HashMap<TenantId, Arc<Tenant>>>,
     defaults: Quotas,
     places: Arc<Places>,
+    streams: Arc<Places>,
 }
 
 impl Tenants {
-    /// Tenants about which nothing was said have these quotas; they share so many places of predict requests.
+    /// Tenants about which nothing was said have these quotas; they share so many places of predict requests, and as many of streams.
     #[must_use]
     pub fn new(defaults: Quotas, places: usize) -> Self {
-        Self { table: ArcSwap::default(), defaults, places: Arc::new(Places::new(places)) }
+        Self {
+            table: ArcSwap::default(),
+            defaults,
+            places: Arc::new(Places::new(Kind::Request, places)),
+            streams: Arc::new(Places::new(Kind::Stream, places)),
+        }
     }
 
     /// One of them; who was never seen before is there from now on.
@@ -68,7 +76,15 @@ impl Tenants {
     /// # Errors
     /// Where the tenant has had enough, or there is none.
     pub fn enter(&self, id: &TenantId) -> Result<Place, Full> {
-        self.places.enter(self.tenant(id), || self.weights())
+        self.places.enter(self.tenant(id), || self.weights(Kind::Request))
+    }
+
+    /// A place for a stream of predict requests, each of which has one of its own besides.
+    ///
+    /// # Errors
+    /// Where the tenant has had enough, or there is none.
+    pub fn open_stream(&self, id: &TenantId) -> Result<Place, Full> {
+        self.streams.enter(self.tenant(id), || self.weights(Kind::Stream))
     }
 
     /// Counts what a request holds; none where the tenant has no bound on that.
@@ -79,9 +95,9 @@ impl Tenants {
     }
 
     /// The sum of the weights of those that have a place.
-    fn weights(&self) -> u64 {
+    fn weights(&self, kind: Kind) -> u64 {
         let table = self.table.load();
-        table.values().filter(|tenant| tenant.is_under_way()).map(|tenant| u64::from(tenant.weight())).sum()
+        table.values().filter(|tenant| tenant.taken(kind).load(Ordering::Relaxed) > 0).map(|tenant| u64::from(tenant.weight())).sum()
     }
 
     /// Says what a tenant is and may; it holds from the next request on.

@@ -24,9 +24,19 @@ pub enum Full {
     },
 }
 
-/// All places.
+/// What places are for. Each kind has as many, shared in the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A predict request under way.
+    Request,
+    /// A stream of requests that is open, whether any is under way or not.
+    Stream,
+}
+
+/// All places of a kind.
 #[derive(Debug)]
 pub struct Places {
+    kind: Kind,
     total: usize,
     taken: AtomicUsize,
 }
@@ -40,8 +50,8 @@ pub struct Place {
 impl Places {
     /// So many.
     #[must_use]
-    pub fn new(total: usize) -> Self {
-        Self { total, taken: AtomicUsize::new(0) }
+    pub(super) fn new(kind: Kind, total: usize) -> Self {
+        Self { kind, total, taken: AtomicUsize::new(0) }
     }
 
     /// Takes one. `weights` is asked only where they run short: the sum of the weights of all tenants that have one.
@@ -49,10 +59,13 @@ impl Places {
     /// # Errors
     /// Why there is none.
     pub(super) fn enter(self: &Arc<Self>, tenant: Arc<Tenant>, weights: impl FnOnce() -> u64) -> Result<Place, Full> {
-        let bound = tenant.request().map_err(Full::Quota)?;
+        let bound = match self.kind {
+            Kind::Request => tenant.request().map_err(Full::Quota)?,
+            Kind::Stream => tenant.quotas().concurrent_requests,
+        };
         // Counted first and looked at then, so that two at once can't both find the last one; what is refused is taken back by
         // the drop.
-        let mine = tenant.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+        let mine = tenant.taken(self.kind).fetch_add(1, Ordering::Relaxed) + 1;
         let taken = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
         let place = Place { places: Arc::clone(self), tenant };
         if let Some(limit) = bound.filter(|bound| mine > *bound as usize) {
@@ -84,7 +97,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.tenant.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.tenant.taken(self.places.kind).fetch_sub(1, Ordering::Relaxed);
         self.places.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -145,6 +158,23 @@ mod tests {
         assert_eq!(heavy.len() + 1, 90);
         let light = all(&tenants, "light");
         assert_eq!(light.len() + 1, 10);
+    }
+
+    #[test]
+    fn streams_have_places_of_their_own_shared_likewise() {
+        let tenants = Tenants::new(Quotas::default(), 8);
+        let open = |name: &str| std::iter::from_fn(|| tenants.open_stream(&tenant(name)).ok()).collect::<Vec<_>>();
+        let other = tenants.open_stream(&tenant("b")).unwrap();
+        let flood = open("a");
+        assert_eq!(flood.len(), 5);
+        assert_eq!(tenants.open_stream(&tenant("a")).err(), Some(Full::Host { share: true }));
+        assert_eq!(open("b").len(), 2);
+        assert_eq!(all(&tenants, "a").len(), 8, "requests have theirs");
+        drop((flood, other));
+        let tenants = Tenants::new(Quotas { concurrent_requests: Some(1), ..Quotas::default() }, 8);
+        let _one = tenants.open_stream(&tenant("a")).unwrap();
+        assert!(matches!(tenants.open_stream(&tenant("a")).err(), Some(Full::Quota(exceeded)) if exceeded.quota == "concurrent_requests"));
+        assert!(tenants.open_stream(&tenant("b")).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One tenant: what was said about it, and what it takes just now.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,10 @@ use parking_lot::Mutex;
 
 use super::Exceeded;
 use super::compile::CompileTime;
+use super::places::Kind;
+
+/// What to do where `stored_mb` is used up.
+const STORE_LESS: &str = "delete versions or plugins that are not needed";
 
 /// What was said about a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,7 +69,9 @@ pub struct Tenant {
     id: TenantId,
     holds: ArcSwap<Holds>,
     /// Predict requests under way.
-    pub(super) under_way: AtomicUsize,
+    under_way: AtomicUsize,
+    /// Streams of them that are open.
+    streams: AtomicUsize,
     /// Bytes that these hold.
     pub(super) held: AtomicU64,
     compiled: Mutex<CompileTime>,
@@ -84,6 +90,7 @@ impl Tenant {
             id,
             holds: ArcSwap::from_pointee(Holds::new(said, defaults)),
             under_way: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             held: AtomicU64::new(0),
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
@@ -113,8 +120,12 @@ impl Tenant {
         self.holds.load().said.disabled
     }
 
-    pub(super) fn is_under_way(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) > 0
+    /// Places of a kind that it has.
+    pub(super) fn taken(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Request => &self.under_way,
+            Kind::Stream => &self.streams,
+        }
     }
 
     /// Its share beside others'.
@@ -144,6 +155,14 @@ impl Tenant {
         self.compiling.lock().await
     }
 
+    /// Bytes for which there is room beside what is kept, and what to tell who brings more; none where that is not bounded.
+    #[must_use]
+    pub fn left(&self, kept: Kept) -> Option<(u64, Exceeded)> {
+        let limit = self.holds.load().quotas.stored_mb.map(u64::from)?;
+        let exceeded = Exceeded { quota: "stored_mb", limit, advice: STORE_LESS, wait: Duration::from_secs(60) };
+        Some(((limit << 20).saturating_sub(kept.bytes), exceeded))
+    }
+
     /// Whether there is room for so much more, beside what is kept.
     ///
     /// # Errors
@@ -151,11 +170,8 @@ impl Tenant {
     pub fn room(&self, kept: Kept, more: Kept) -> Result<(), Exceeded> {
         let quotas = self.holds.load().quotas;
         let wait = Duration::from_secs(60);
-        if let Some(limit) = quotas.stored_mb.map(u64::from)
-            && more.bytes > 0
-            && kept.bytes.saturating_add(more.bytes) > limit << 20
-        {
-            return Err(Exceeded { quota: "stored_mb", limit, advice: "delete versions or plugins that are not needed", wait });
+        if let Some((_, exceeded)) = self.left(kept).filter(|(left, _)| more.bytes > *left) {
+            return Err(exceeded);
         }
         match quotas.versions.map(u64::from) {
             Some(limit) if more.versions > 0 && kept.versions + more.versions > limit => {

@@ -203,6 +203,10 @@ impl Store for SqliteStore {
         identity::keys(self, tenant, page).await
     }
 
+    async fn live_keys(&self, tenant: &TenantId, at: i64) -> Result<u64, StoreError> {
+        identity::live_keys(self, tenant, at).await
+    }
+
     async fn all_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
         identity::all_keys(self).await
     }

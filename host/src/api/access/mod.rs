@@ -1,6 +1,7 @@
 //! Who comes, and whether it may: the one place where credentials become callers, and routes ask for scopes.
 
 mod gate;
+mod looks;
 mod need;
 mod routes;
 
@@ -63,7 +64,7 @@ impl Access {
                     Some(caller) => Ok(caller),
                     None => Box::pin(authenticator.authenticate(presented, source)).await,
                 },
-                Err(error) => Err(error),
+                Err(error) => Err(authenticator.refuse(error, source)),
             },
         };
         let who = who.and_then(|caller| if self.tenants.is_disabled(&caller.tenant) { Err(AuthError::Disabled) } else { Ok(caller) });
@@ -134,7 +135,7 @@ impl Visitor {
     pub(super) fn caller(&self) -> Result<&Arc<Caller>, ApiError> {
         self.who.as_ref().map_err(|error| {
             let code = match error {
-                AuthError::TooMany => TOO_MANY_REQUESTS,
+                AuthError::TooMany { wait } => return ApiError::new(TOO_MANY_REQUESTS, error.told()).after(*wait),
                 AuthError::KeysUnavailable => KEYS_UNAVAILABLE,
                 AuthError::Disabled => FORBIDDEN,
                 _ => UNAUTHENTICATED,

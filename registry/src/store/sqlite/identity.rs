@@ -51,6 +51,12 @@ pub(super) async fn keys(store: &SqliteStore, tenant: &TenantId, page: &Page) ->
     paged(&found, page, key, |key| key.id.clone())
 }
 
+pub(super) async fn live_keys(store: &SqliteStore, tenant: &TenantId, at: i64) -> Result<u64, StoreError> {
+    let count = "SELECT count(*) FROM api_keys WHERE tenant = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
+    let count: i64 = sqlx::query_scalar(count).bind(tenant.as_str()).bind(at).fetch_one(&store.reads).await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 pub(super) async fn all_keys(store: &SqliteStore) -> Result<Vec<KeyRecord>, StoreError> {
     sqlx::query("SELECT * FROM api_keys ORDER BY id").fetch_all(&store.reads).await?.iter().map(key).collect()
 }

@@ -1,8 +1,8 @@
 //! `ModelInfer`, alone or many over one stream.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
@@ -26,6 +26,9 @@ use crate::api::router;
 use crate::auth::Memory;
 use crate::clock;
 use crate::predict::{Ask, CacheUse, Slot};
+
+/// How often an open stream's credential is looked at again. Arbitrary: a revoked key is to have ended its streams within a second.
+const LOOK_AGAIN: Duration = Duration::from_millis(400);
 
 /// Requests of one stream that are under way at one time. Arbitrary: as many as fill a batch.
 const AT_ONCE: usize = 64;
@@ -61,7 +64,7 @@ impl Call {
         Self { context, ..self.clone() }
     }
 
-    /// Whether the credential is still good: one that was revoked, or has expired, ends no stream, and gets no more answers.
+    /// Whether the credential is still good: one that was revoked, or has expired, gets no more answers.
     async fn check_again(&self, app: &App) -> Result<(), ApiError> {
         let visitor = app.access.visitor(&self.headers, self.context.visitor.source, &Memory::default()).await;
         let checked = visitor.check(Need::PREDICT);
@@ -70,6 +73,16 @@ impl Call {
             Box::pin(access::note(app, (&visitor, &self.context.request_id), Some(stream), ("grpc", stream.path), Some(error))).await;
         }
         checked
+    }
+
+    /// Waits until the credential is no longer good; gives what to tell whoever brought it.
+    async fn goes_bad(&self, app: &App) -> Status {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if let Err(error) = self.check_again(app).await {
+                return self.refuse(&error);
+            }
+        }
     }
 }
 
@@ -95,7 +108,7 @@ fn timeout(text: &str) -> Option<Duration> {
 
 /// Answers one request.
 pub(super) async fn infer(app: &App, call: &Call, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
-    // Its bytes are here by now; until then they were bound by the places for messages.
+    // As it is now that it is decoded; until then what came over the wire was counted.
     let held = app.tenants.hold(&call.caller.tenant);
     held.iter().try_for_each(|held| held.grow(request.encoded_len() as u64))?;
     let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } = request;
@@ -144,7 +157,8 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRespo
 
 /// Answers a stream of requests. A request that fails does not end it, unless the caller wants that.
 pub(super) fn stream(app: &App, call: Call, requests: Streaming<ModelInferRequest>) -> Answers {
-    let app = Arc::clone(app);
+    let (app, opened) = (Arc::clone(app), call.clone());
+    let guarded = app.access.authenticator.is_some().then(|| Arc::clone(&app));
     let stops = Arc::clone(&app);
     let answer = move |request: Result<ModelInferRequest, Status>| {
         let (app, call) = (Arc::clone(&app), call.again(clock::now()));
@@ -176,7 +190,16 @@ pub(super) fn stream(app: &App, call: Call, requests: Streaming<ModelInferReques
         cutting.store(true, Ordering::Relaxed);
     });
     let last = stream::once(async move { was_cut.load(Ordering::Relaxed).then(|| Err(Status::unavailable("the host stops; send the rest again"))) });
-    Box::pin(requests.take_until(stopping).map(answer).buffered(AT_ONCE).chain(last.filter_map(std::future::ready)))
+    let answers = requests.take_until(stopping).map(answer).buffered(AT_ONCE).chain(last.filter_map(std::future::ready));
+    let Some(app) = guarded else { return Box::pin(answers) };
+    // Whose credential is no longer good is told so at once, and gets nothing of what is under way.
+    let verdict = Arc::new(OnceLock::new());
+    let said = Arc::clone(&verdict);
+    let goes_bad = Box::pin(async move {
+        let _ = verdict.set(opened.goes_bad(&app).await);
+    });
+    let end = stream::once(async move { said.get().cloned().map(Err) });
+    Box::pin(answers.take_until(goes_bad).chain(end.filter_map(std::future::ready)))
 }
 
 #[cfg(test)]

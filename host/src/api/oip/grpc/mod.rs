@@ -27,7 +27,7 @@ use tonic::server::NamedService;
 
 use crate::api::App;
 use crate::api::call;
-use crate::api::error::{ApiError, DEADLINE_EXCEEDED, OVERLOADED};
+use crate::api::error::{ApiError, DEADLINE_EXCEEDED};
 use crate::api::extract::{Caller, Context};
 use message::grpc_inference_service_server::GrpcInferenceServiceServer;
 use paced::Paced;
@@ -105,13 +105,19 @@ async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Resp
         (Ok(deadline), Ok(place)) => (deadline, place),
         (Err(error), _) | (_, Err(error)) => return refused(&error),
     };
-    if request.uri().path().ends_with(STREAM) {
-        let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
-            app.metrics.turned_away.inc();
-            let message = format!("{} streams are open, which is `http.max_in_flight`", app.http.max_in_flight);
-            return refused(&ApiError::new(OVERLOADED, message));
+    let is_stream = request.uri().path().ends_with(STREAM);
+    if is_infer || is_stream {
+        let opened = Caller::of(&context).and_then(|caller| {
+            let place = is_stream.then(|| call::stream_place(&app, &caller.tenant)).transpose()?;
+            Ok((caller, place))
+        });
+        let (caller, stream_place) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return refused(&error),
         };
-        request = request.map(|body| axum::body::Body::new(Paced::new(body, app.http.request_timeout, place)));
+        let tenants = Arc::clone(&app.tenants);
+        let hold = Box::new(move || tenants.hold(&caller.tenant));
+        request = request.map(|body| axum::body::Body::new(Paced::new(body, app.http.request_timeout, hold, stream_place)));
     }
     let is_long = LONG.iter().any(|method| request.uri().path().ends_with(method));
     context.has_place = place.is_some();

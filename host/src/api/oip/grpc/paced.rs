@@ -8,15 +8,19 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use super::status::status;
 use crate::clock;
+use crate::tenants::{Exceeded, Held, Place};
 
 /// Bytes before each message: a flag, and its length.
 const PREFIX: usize = 5;
 
-/// The body of a stream, with its place among the open ones.
+/// Begins to count what a message holds; none where that is not bounded.
+pub(super) type Hold = Box<dyn Fn() -> Option<Held> + Send>;
+
+/// The body of a call whose messages hold tensors; of a stream with its place among the open ones.
 pub(super) struct Paced {
     body: Body,
     framing: Framing,
@@ -25,13 +29,32 @@ pub(super) struct Paced {
     left: Duration,
     /// While it is waited for.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
-    _place: OwnedSemaphorePermit,
+    /// Of the message at hand, as its tenant's requests hold it until it is there.
+    held: Option<Held>,
+    hold: Hold,
+    _place: Option<Place>,
 }
 
 impl Paced {
     /// Each message has so long to come.
-    pub(super) fn new(body: Body, limit: Duration, place: OwnedSemaphorePermit) -> Self {
-        Self { body, framing: Framing::default(), limit, left: limit, waiting: None, _place: place }
+    pub(super) fn new(body: Body, limit: Duration, hold: Hold, place: Option<Place>) -> Self {
+        Self { body, framing: Framing::default(), limit, left: limit, waiting: None, held: None, hold, _place: place }
+    }
+
+    /// Reads on where the messages of a piece end, and counts what is of one that does not yet.
+    fn count(&mut self, data: &[u8]) -> Result<(), Exceeded> {
+        if self.framing.feed(data) {
+            // A message ended here; another that began here has its own time.
+            self.left = self.limit;
+            self.held = None;
+        }
+        if !self.framing.is_within() {
+            return Ok(());
+        }
+        if self.held.is_none() {
+            self.held = (self.hold)();
+        }
+        self.held.iter().try_for_each(|held| held.grow(data.len() as u64))
     }
 }
 
@@ -45,12 +68,11 @@ impl http_body::Body for Paced {
             if let Some((since, _)) = this.waiting.take() {
                 this.left = this.left.saturating_sub(since.elapsed());
             }
-            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-            if data.is_some_and(|data| this.framing.feed(data)) {
-                // A message ended here; another that began here has its own time.
-                this.left = this.limit;
-            }
-            return Poll::Ready(frame);
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).cloned();
+            return Poll::Ready(match data.map_or(Ok(()), |data| this.count(&data)) {
+                Ok(()) => frame,
+                Err(exceeded) => Some(Err(axum::Error::new(status(&exceeded.into(), "")))),
+            });
         }
         if !this.framing.is_within() {
             return Poll::Pending;
@@ -116,6 +138,29 @@ impl Framing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_message_counts_while_it_comes_and_no_longer() {
+        use bulkhead_registry::Quotas;
+        use http_body_util::BodyExt as _;
+
+        use crate::tenants::Tenants;
+        let tenants = std::sync::Arc::new(Tenants::new(Quotas { queued_mb: Some(1), ..Quotas::default() }, 1));
+        let tenant: bulkhead_registry::TenantId = "acme".parse().unwrap();
+        let paced = |messages: &[usize]| {
+            let bytes: Vec<u8> = messages.iter().flat_map(|length| [&[0][..], &(*length as u32).to_be_bytes(), &vec![7; *length]].concat()).collect();
+            let pieces: Vec<_> = bytes.chunks(16 << 10).map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))).collect();
+            let (tenants, tenant) = (std::sync::Arc::clone(&tenants), tenant.clone());
+            let body = Body::from_stream(futures_util::stream::iter(pieces));
+            Paced::new(body, Duration::from_secs(9), Box::new(move || tenants.hold(&tenant)), None)
+        };
+        // Many that fit, one after the other; and one that does not.
+        assert!(paced(&[1_000_000; 5]).collect().await.is_ok());
+        let error = paced(&[1_000_000, 2_000_000]).collect().await.unwrap_err();
+        let error = tonic::Status::from_error(error.into_inner());
+        assert!(error.code() == tonic::Code::ResourceExhausted && error.message().contains("`queued_mb` of 1"), "{error}");
+        tenants.hold(&tenant).unwrap().grow(1 << 20).expect("all was given back");
+    }
 
     #[test]
     fn messages_are_found_however_they_are_cut() {

@@ -14,6 +14,8 @@ use super::message::{
 };
 use super::status::status;
 use crate::api::App;
+use crate::api::access::{self, Need, Operation};
+use crate::api::error::ApiError;
 use crate::api::oip::config::Config;
 use crate::api::oip::face::{Face, FacePort};
 use crate::api::oip::stats::Stats;
@@ -21,6 +23,17 @@ use crate::api::oip::{EXTENSIONS, SERVER, catalog};
 
 /// What answers.
 pub(super) struct Inference(pub(super) App);
+
+impl Inference {
+    /// What became of a change: one that failed is written down, as over REST. One that was made is in the audit by then.
+    async fn changed(&self, call: &Call, path: &'static str, model: &str, outcome: Result<(), ApiError>) -> Result<(), Status> {
+        let Err(error) = outcome else { return Ok(()) };
+        let operation = Operation { method: "grpc", path, need: Need::MODELS_WRITE };
+        let (by, target) = ((&call.context.visitor, &call.context.request_id), format!("{path} {model}"));
+        access::note(&self.0, by, Some(operation), ("grpc", &target), Some(&error)).await;
+        Err(call.refuse(&error))
+    }
+}
 
 /// An empty version is none.
 fn named(version: &str) -> Option<&str> {
@@ -114,7 +127,7 @@ impl GrpcInferenceService for Inference {
         let (call, RepositoryModelLoadRequest { repository_name, model_name: name, parameters }) = opened(request)?;
         let name = model_name(repository_name, name);
         let loaded = catalog::load(&self.0, &call.caller, &name, parameters.keys().map(String::as_str)).await;
-        loaded.map_err(|error| call.refuse(&error))?;
+        self.changed(&call, "/inference.GRPCInferenceService/RepositoryModelLoad", &name, loaded).await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -124,8 +137,9 @@ impl GrpcInferenceService for Inference {
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
         // `unload_dependents` means nothing here: no model depends on another.
         let (call, RepositoryModelUnloadRequest { repository_name, model_name: name, .. }) = opened(request)?;
-        let unloaded = catalog::unload(&self.0, &call.caller, &model_name(repository_name, name)).await;
-        unloaded.map_err(|error| call.refuse(&error))?;
+        let name = model_name(repository_name, name);
+        let unloaded = catalog::unload(&self.0, &call.caller, &name).await;
+        self.changed(&call, "/inference.GRPCInferenceService/RepositoryModelUnload", &name, unloaded).await?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 }

@@ -39,10 +39,10 @@ async fn infer(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
-    let (meter, body) = Meter::of(&app, &caller.tenant, &headers, body)?;
+    let (meter, body) = Meter::of(&app, &caller.tenant, &headers, (body, app.http.max_body_bytes))?;
     let version = which.version.as_deref().map(version);
     let target = Target { tenant: &caller.tenant, model: &which.name, version: version.as_deref() };
-    let read = async |slot: &Slot| body::read(slot, &headers, body, app.http.max_body_bytes).await;
+    let read = async |slot: &Slot| body::read(slot, &headers, body, app.http.max_body_bytes, &meter).await;
     let Called { slot, variant, reply, said } = call::call(&app, target, &context, &headers, read).await.map_err(|error| meter.said(error))?;
     let how = (reply.timings, reply.cache);
     let outputs = ask::outputs(reply.payload)?;

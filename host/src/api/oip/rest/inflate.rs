@@ -8,6 +8,7 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 use crate::api::error::{ApiError, INVALID_INPUT, UNSUPPORTED_MEDIA_TYPE};
+use crate::api::meter::Meter;
 
 /// How a body is compressed. `deflate` is deflate within zlib's frame, as HTTP says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +68,15 @@ impl Encoding {
     ///
     /// # Errors
     /// 413 beyond it; 400 for what is not so compressed.
-    pub(super) fn inflate(self, body: &[u8], limit: u64) -> Result<Vec<u8>, ApiError> {
+    pub(super) fn inflate(self, body: &[u8], limit: u64, meter: &Meter) -> Result<Vec<u8>, ApiError> {
         let mut bytes = Vec::new();
         // One more than the limit tells that there is more.
         let most = limit.saturating_add(1);
         let read = match self {
-            Self::Gzip => MultiGzDecoder::new(body).take(most).read_to_end(&mut bytes),
+            Self::Gzip => meter.reader(MultiGzDecoder::new(body).take(most)).read_to_end(&mut bytes),
             Self::Deflate => {
                 let mut decoder = ZlibDecoder::new(body);
-                let read = (&mut decoder).take(most).read_to_end(&mut bytes);
+                let read = meter.reader((&mut decoder).take(most)).read_to_end(&mut bytes);
                 match body.len() as u64 - decoder.total_in() {
                     left if left > 0 && read.as_ref().is_ok_and(|read| *read as u64 <= limit) => {
                         return Err(ApiError::new(INVALID_INPUT, format!("{left} bytes are left over behind the body's deflate data")));
@@ -117,18 +118,18 @@ mod tests {
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             let small = encoding.compress([&body[..100], &body[100..]].into_iter());
             assert!(small.len() < body.len() / 10);
-            assert_eq!(encoding.inflate(&small, body.len() as u64).unwrap(), body);
-            assert!(encoding.inflate(&small, body.len() as u64 - 1).is_err(), "a bomb");
-            assert!(encoding.inflate(&small[..small.len() / 2], 1 << 20).is_err(), "half of it");
-            assert!(encoding.inflate(&body, 1 << 20).is_err());
+            assert_eq!(encoding.inflate(&small, body.len() as u64, &Meter::NONE).unwrap(), body);
+            assert!(encoding.inflate(&small, body.len() as u64 - 1, &Meter::NONE).is_err(), "a bomb");
+            assert!(encoding.inflate(&small[..small.len() / 2], 1 << 20, &Meter::NONE).is_err(), "half of it");
+            assert!(encoding.inflate(&body, 1 << 20, &Meter::NONE).is_err());
         }
         // Of several members all count, and what stands behind them is no gzip.
         let member = Encoding::Gzip.compress([&b"one"[..]].into_iter());
-        assert_eq!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 6).unwrap(), b"oneone");
-        assert!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 5).is_err());
-        assert!(Encoding::Gzip.inflate(&[&member[..], b"rest"].concat(), 100).is_err());
+        assert_eq!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 6, &Meter::NONE).unwrap(), b"oneone");
+        assert!(Encoding::Gzip.inflate(&[member.clone(), member.clone()].concat(), 5, &Meter::NONE).is_err());
+        assert!(Encoding::Gzip.inflate(&[&member[..], b"rest"].concat(), 100, &Meter::NONE).is_err());
         let deflated = Encoding::Deflate.compress([&b"one"[..]].into_iter());
-        assert!(Encoding::Deflate.inflate(&[&deflated[..], b"rest"].concat(), 100).is_err());
+        assert!(Encoding::Deflate.inflate(&[&deflated[..], b"rest"].concat(), 100, &Meter::NONE).is_err());
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 mod body;
 pub(in crate::api) mod document;
+mod frame;
 mod infer;
 mod inflate;
 mod model;
 mod repository;
 mod response;
 mod server;
+
+pub use frame::{Framed, read as read_frame};
 
 use crate::api::access::Routes;
 

@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::body::JSON_LENGTH;
+use super::frame::JSON_LENGTH;
 use super::infer::Said;
 use super::inflate::Encoding;
 use crate::api::error::{ApiError, INVALID_INPUT};

@@ -1,0 +1,4 @@
+//! See `src/component.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bulkhead_fuzz::component(data));
