@@ -125,7 +125,7 @@ fn inner(outcome: Result<(), String>) -> ExitCode {
 
 /// Tasks that a thread runs before it looks for what sockets and timers have to say. The runtime's own default is 61: of tasks
 /// of some tens of microseconds, that would be milliseconds. A look costs half a microsecond.
-const LOOK_EVERY: u32 = 8;
+const LOOK_EVERY: u32 = 16;
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().event_interval(LOOK_EVERY).enable_all().build()?)

@@ -9,7 +9,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ const SHARED_FOR: Duration = Duration::from_secs(1);
 pub struct Turns {
     /// Beyond the first of each tenant, so many go on at one time.
     at_once: usize,
+    /// The tenant that is alone just now, only to be compared with: none where several share. Its turns are not even counted.
+    alone: AtomicPtr<Tenant>,
     state: Mutex<State>,
 }
 
@@ -65,14 +67,15 @@ struct Asking<'t> {
 pub struct Turn<'t> {
     turns: &'t Turns,
     tenant: &'t Arc<Tenant>,
-    since: Instant,
+    /// None where turns are not counted.
+    since: Option<Instant>,
 }
 
 impl Turns {
     /// On so many threads.
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self { at_once: threads.max(1), state: Mutex::default() }
+        Self { at_once: threads.max(1), alone: AtomicPtr::default(), state: Mutex::default() }
     }
 
     /// Does a request's work, each time that it is ready to go on in its tenant's turn.
@@ -105,9 +108,6 @@ impl Turns {
         let mut state = self.state.lock();
         state.running -= 1;
         state.waiting.end(tenant, ran);
-        if state.shared_until.is_none() {
-            return;
-        }
         let given = state.give_out(self.at_once);
         drop(state);
         wake(given);
@@ -158,10 +158,17 @@ fn wake(given: Vec<Arc<Ticket>>) {
 
 impl<'t> Asking<'t> {
     fn poll(&mut self, context: &Context<'_>) -> Poll<Turn<'t>> {
-        let (turns, tenant, since) = (self.turns, self.tenant, clock::now());
+        let (turns, tenant, this) = (self.turns, self.tenant, Arc::as_ptr(self.tenant).cast_mut());
+        if self.ticket.is_none() && turns.alone.load(Ordering::Relaxed) == this {
+            return Poll::Ready(Turn { turns, tenant, since: None });
+        }
+        let now = clock::now();
+        let since = Some(now);
         let mut state = turns.state.lock();
         let Some(ticket) = &self.ticket else {
-            let may = !state.is_shared(tenant, since) || !state.waiting.is_running(tenant) && !state.waiting.is_ahead(tenant);
+            let is_shared = state.is_shared(tenant, now);
+            turns.alone.store(if is_shared { std::ptr::null_mut() } else { this }, Ordering::Relaxed);
+            let may = !is_shared || !state.waiting.is_running(tenant) && !state.waiting.is_ahead(tenant);
             if may {
                 state.begin(tenant);
                 return Poll::Ready(Turn { turns, tenant, since });
@@ -207,7 +214,9 @@ impl Drop for Asking<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.turns.end(self.tenant, self.since.elapsed());
+        if let Some(since) = self.since {
+            self.turns.end(self.tenant, since.elapsed());
+        }
     }
 }
 

@@ -22,8 +22,11 @@ use crate::{Options, Row, batching, deploy, progress};
 /// Of the neighbour.
 const CONNECTIONS: usize = 2;
 
+/// Of its requests over one connection: a steady load, which leaves the machine to the flood.
+const PACE: Duration = Duration::from_millis(2);
+
 /// Of one round, of the neighbour.
-const REQUESTS: usize = 1_000;
+const REQUESTS: usize = 500;
 
 /// How far a flood's sender steps back, on the scale of `nice`.
 const NICE: i32 = 10;
@@ -143,7 +146,7 @@ async fn beside(options: &Options, host: &Server, neighbour: &mut Load, flood: F
             if let Some(sender) = &sender {
                 sender.begun().await;
             }
-            let mut latencies = neighbour.round(REQUESTS).await?.latencies;
+            let mut latencies = neighbour.paced(REQUESTS, PACE).await?;
             if let Some(sender) = sender {
                 sender.end()?;
             }
@@ -154,7 +157,10 @@ async fn beside(options: &Options, host: &Server, neighbour: &mut Load, flood: F
         }
     }
     let pairs = ["half", "99 of 100"].into_iter().enumerate().map(|(at, share)| Pair {
-        title: format!("latency of {share} of a tenant's requests (iris, two sandboxes, {CONNECTIONS} connections) beside another's {title} / alone"),
+        title: format!(
+            "latency of {share} of a tenant's requests (iris, two sandboxes, {} a second) beside another's {title} / alone",
+            CONNECTIONS as u128 * 1000 / PACE.as_millis()
+        ),
         unit: "µs",
         numbers: Ratio::of(&beside[at], &alone[at]),
         target: (at == 1).then_some(Target::AtMost(1.5)),

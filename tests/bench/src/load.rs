@@ -32,6 +32,25 @@ impl Load {
         Ok(Self { connections: open, request: request.into() })
     }
 
+    /// Sends as many over each connection, each a pace after the last one, or once that is answered.
+    pub(crate) async fn paced(&mut self, requests: usize, pace: Duration) -> Result<Vec<Duration>> {
+        let each = requests / self.connections.len();
+        let paced = async |connection: &mut Connection| -> Result<Vec<Duration>> {
+            let mut clock = tokio::time::interval(pace);
+            clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut latencies = Vec::with_capacity(each);
+            for _ in 0..each {
+                clock.tick().await;
+                let sent = Instant::now();
+                connection.send(&self.request).await?;
+                latencies.push(sent.elapsed());
+            }
+            Ok(latencies)
+        };
+        let all = futures_util::future::try_join_all(self.connections.iter_mut().map(paced)).await?;
+        Ok(all.concat())
+    }
+
     /// Sends `requests` in all: a connection whose answers come sooner sends more of them, so that none waits at the
     /// end while others still work.
     pub(crate) async fn round(&mut self, requests: usize) -> Result<Round> {
