@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets, then gives each what is kept in `corpus/` and what it makes of that. usage: run.sh [SECONDS [TARGET...]]
 # With Rust's stable compiler and libFuzzer (which takes a C++ compiler to build), on top of what the host's development build
-# has built: cargo-fuzz would build all dependencies once more, and works too: `cargo fuzz run --sanitizer none TARGET`.
+# has built; cargo-fuzz, whose layout this is, would build all dependencies once more.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)

@@ -53,6 +53,7 @@ impl Wake for Parked {
 struct Ticket {
     tenant: Arc<Tenant>,
     is_next: AtomicBool,
+    has_looked: AtomicBool,
     waker: Mutex<Waker>,
 }
 
@@ -61,6 +62,8 @@ struct Asking<'t> {
     turns: &'t Turns,
     tenant: &'t Arc<Tenant>,
     ticket: Option<Arc<Ticket>>,
+    /// Once it is its turn, what came in meanwhile is looked at first: by the runtime, of which a thread of a model knows none.
+    looks: bool,
 }
 
 /// A turn: until this is dropped.
@@ -81,7 +84,7 @@ impl Turns {
     /// Does a request's work, each time that it is ready to go on in its tenant's turn.
     pub async fn in_turn<T>(&self, tenant: &Arc<Tenant>, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
-        let mut asking = Asking { turns: self, tenant, ticket: None };
+        let mut asking = Asking { turns: self, tenant, ticket: None, looks: true };
         poll_fn(|context| {
             let turn = std::task::ready!(asking.poll(context));
             let polled = work.as_mut().poll(context);
@@ -94,9 +97,9 @@ impl Turns {
     /// Waits, on this thread, for its tenant's turn.
     pub fn take<'t>(&'t self, tenant: &'t Arc<Tenant>) -> Turn<'t> {
         let waker = Waker::from(Arc::new(Parked(std::thread::current())));
-        let mut asking = Asking { turns: self, tenant, ticket: None };
+        let mut asking = Asking { turns: self, tenant, ticket: None, looks: false };
         loop {
-            if let Poll::Ready(turn) = asking.poll(&Context::from_waker(&waker)) {
+            if let Poll::Ready(turn) = asking.poll(&mut Context::from_waker(&waker)) {
                 return turn;
             }
             std::thread::park();
@@ -157,7 +160,7 @@ fn wake(given: Vec<Arc<Ticket>>) {
 }
 
 impl<'t> Asking<'t> {
-    fn poll(&mut self, context: &Context<'_>) -> Poll<Turn<'t>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Turn<'t>> {
         let (turns, tenant, this) = (self.turns, self.tenant, Arc::as_ptr(self.tenant).cast_mut());
         if self.ticket.is_none() && turns.alone.load(Ordering::Relaxed) == this {
             return Poll::Ready(Turn { turns, tenant, since: None });
@@ -174,7 +177,7 @@ impl<'t> Asking<'t> {
                 return Poll::Ready(Turn { turns, tenant, since });
             }
             let waker = Mutex::new(context.waker().clone());
-            let ticket = Arc::new(Ticket { tenant: Arc::clone(tenant), is_next: AtomicBool::new(false), waker });
+            let ticket = Arc::new(Ticket { tenant: Arc::clone(tenant), is_next: AtomicBool::new(false), has_looked: AtomicBool::new(false), waker });
             state.waiting.push(tenant, Arc::clone(&ticket));
             self.ticket = Some(ticket);
             if state.running < turns.at_once {
@@ -193,6 +196,12 @@ impl<'t> Asking<'t> {
         wake(others.collect());
         if !is_next {
             return Poll::Pending;
+        }
+        if self.looks && !ticket.has_looked.swap(true, Ordering::Relaxed) {
+            // Goes to the end of the line, behind what sockets have to say. It is asked again, so this is not kept.
+            if pin!(tokio::task::yield_now()).poll(context).is_pending() {
+                return Poll::Pending;
+            }
         }
         self.ticket = None;
         Poll::Ready(Turn { turns, tenant, since })
