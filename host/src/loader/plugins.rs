@@ -41,9 +41,7 @@ impl Loader {
         // Of each tenant one waits for the compiler, so that they take turns; and what the others of it may is known after that.
         let compiling = bounds.compiling().await;
         bounds.may_compile()?;
-        let began = clock::now();
         let compiled = self.0.sandboxes.admit(&bounds, &plugin.to_string(), &digest, bytes.clone()).await;
-        bounds.compiled(began.elapsed());
         drop(compiling);
         let compiled = compiled?;
         if !counted.is_empty() && World::ALL[at] != compiled.world() {

@@ -151,7 +151,7 @@ impl Sandboxes {
             return Ok(compiled);
         }
         let bytes = source.read().await.context("the plugin's bytes can't be read")?;
-        let component = self.compile(key, bytes.to_vec(), Some(config.to_owned())).await?;
+        let component = self.compile(&plugin.0.tenant, key, bytes.to_vec(), Some(config.to_owned())).await?;
         self.keep(plugin, key, &component).await
     }
 

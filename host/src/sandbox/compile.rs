@@ -17,6 +17,8 @@ use super::admission::Refused;
 use super::confine::{self, Bounds};
 use super::{engine, snapshot};
 use crate::aside::yield_to_requests;
+use crate::clock;
+use crate::tenants::Tenant;
 
 /// The hidden subcommand of this program that compiles.
 pub const SUBCOMMAND: &str = "compile-component";
@@ -62,13 +64,13 @@ impl Compiler {
     ///
     /// # Errors
     /// Says why there is none; the same again for the same bytes, for some time.
-    pub(super) async fn compile(&self, digest: &Digest, component: Vec<u8>) -> Result<Vec<u8>, Refused> {
+    pub(super) async fn compile(&self, tenant: &Tenant, digest: &Digest, component: Vec<u8>) -> Result<Vec<u8>, Refused> {
         let known = || self.refused.get(digest).map_or(Ok(()), Err);
         known()?;
         let _turn = self.turn.acquire().await.map_err(|_| Refused::Host("the host is stopping".to_owned()))?;
         // Whoever had the turn before may have sent the same.
         known()?;
-        let outcome = self.run(component, None).await;
+        let outcome = self.charged(tenant, self.run(component, None)).await;
         if let Err(refused) = &outcome {
             self.remember(digest, refused);
         }
@@ -84,8 +86,16 @@ impl Compiler {
 
     /// Native code of a component whose instances begin configured. Takes no turn: nobody waits for it, and it must not hold
     /// up an upload; those who configure take turns among themselves.
-    pub(super) async fn configure(&self, component: Vec<u8>, config: String) -> Result<Vec<u8>, Refused> {
-        self.run(component, Some(config)).await
+    pub(super) async fn configure(&self, tenant: &Tenant, component: Vec<u8>, config: String) -> Result<Vec<u8>, Refused> {
+        self.charged(tenant, self.run(component, Some(config))).await
+    }
+
+    /// Whoever waits for its turn is not charged for that.
+    async fn charged<T>(&self, tenant: &Tenant, work: impl Future<Output = T>) -> T {
+        let began = clock::now();
+        let outcome = work.await;
+        tenant.compiled(began.elapsed());
+        outcome
     }
 
     async fn run(&self, component: Vec<u8>, config: Option<String>) -> Result<Vec<u8>, Refused> {

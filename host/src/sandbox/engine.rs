@@ -137,18 +137,18 @@ impl Sandboxes {
     pub async fn load(&self, tenant: &Arc<Tenant>, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let component = match self.cached(*digest).await {
             Some(component) => component,
-            None => self.compile(*digest, bytes, None).await?,
+            None => self.compile(tenant, *digest, bytes, None).await?,
         };
         let log = LogSource::new(tenant.id().to_string(), plugin.to_owned(), self.0.metrics.log_lines_dropped.clone());
         Plugin::new(Arc::clone(&self.0.inner), &self.0.linker, &component, *digest, (Arc::clone(tenant), log))
     }
 
     /// Compiles a component, with a configuration in it where there is one, and keeps the outcome under the digest.
-    pub(super) async fn compile(&self, digest: Digest, bytes: Vec<u8>, config: Option<String>) -> Result<Component, Refused> {
+    pub(super) async fn compile(&self, tenant: &Tenant, digest: Digest, bytes: Vec<u8>, config: Option<String>) -> Result<Component, Refused> {
         let is_upload = config.is_none();
         let compiled = match config {
-            None => self.0.compiler.compile(&digest, bytes).await?,
-            Some(config) => self.0.compiler.configure(bytes, config).await?,
+            None => self.0.compiler.compile(tenant, &digest, bytes).await?,
+            Some(config) => self.0.compiler.configure(tenant, bytes, config).await?,
         };
         let this = self.clone();
         let made = tokio::task::spawn_blocking(move || {

@@ -246,22 +246,28 @@ mod tests {
         assert_ne!(run(&long, 0).await, here);
         assert_eq!(run(&short, 0).await, here);
         // until they have been short for a while.
-        for _ in 0..100 {
-            run(&long, 0).await;
+        let mut back = 0..1000;
+        while run(&long, 0).await != here {
+            back.next().expect("it comes back");
         }
-        assert_eq!(run(&long, 0).await, here);
     }
 
     #[tokio::test]
     async fn waits_are_not_long() {
         let (overtime, tenant, here) = (Overtime::start(1).unwrap(), tenant("a"), thread::current().id());
-        let guest = Guest::new(async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            ticked();
-            tokio::task::yield_now().await;
-            thread::current().id()
-        });
-        assert_eq!(overtime.run(&tenant, &Pace::default(), guest).await, Some(here));
+        let guest = || {
+            Guest::new(async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                ticked();
+                tokio::task::yield_now().await;
+                thread::current().id()
+            })
+        };
+        // Where this thread itself had to wait for a processor it does look long.
+        let mut tries = 0..20;
+        while overtime.run(&tenant, &Pace::default(), guest()).await != Some(here) {
+            tries.next().expect("one that is not moved");
+        }
     }
 
     #[tokio::test]
@@ -292,14 +298,22 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_crowd_leaves_another_tenant_its_share() {
         let (overtime, crowd, lone) = (Arc::new(Overtime::start(1).unwrap()), tenant("crowd"), tenant("lone"));
+        let had = Arc::new(AtomicU64::new(0));
         let crowd: Vec<_> = (0..16)
             .map(|_| {
-                let (overtime, crowd) = (Arc::clone(&overtime), Arc::clone(&crowd));
-                tokio::spawn(async move { overtime.run(&crowd, &Pace::default(), Guest::new(busy(Duration::from_secs(3600)))).await })
+                let (overtime, crowd, had) = (Arc::clone(&overtime), Arc::clone(&crowd), Arc::clone(&had));
+                let turns = async move {
+                    loop {
+                        busy(Duration::from_millis(1)).await;
+                        had.fetch_add(1, Ordering::Relaxed);
+                    }
+                };
+                tokio::spawn(async move { overtime.run::<()>(&crowd, &Pace::default(), Guest::new(turns)).await })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        // Some forty ticks of work: with seventeen in one line it would have to wait for six hundred of the others'.
+        while had.load(Ordering::Relaxed) < 50 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let work = async {
             for _ in 0..40 {
                 busy(Duration::from_millis(1)).await;
@@ -307,10 +321,11 @@ mod tests {
         };
         let pace = Pace::default();
         pace.grows_long();
-        let began = clock::now();
+        let before = had.load(Ordering::Relaxed);
         overtime.run(&lone, &pace, Guest::new(work)).await.unwrap();
-        let took = began.elapsed();
+        let meanwhile = had.load(Ordering::Relaxed) - before;
         crowd.iter().for_each(tokio::task::JoinHandle::abort);
-        assert!(took < Duration::from_millis(400), "{took:?}");
+        // Forty turns of its own, and about as many of the others': in one line with them it would be six hundred.
+        assert!(meanwhile < 120, "{meanwhile}");
     }
 }

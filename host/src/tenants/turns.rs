@@ -338,7 +338,8 @@ mod tests {
             }
         });
         let [crowd, lone] = had.map(AtomicUsize::into_inner);
-        assert!(lone * 10 > crowd * 7 && crowd * 10 > lone * 7, "{crowd} and {lone}");
+        // In one line they would be three to one.
+        assert!(lone * 2 > crowd && crowd * 2 > lone, "{crowd} and {lone}");
         assert_eq!(turns.state.lock().running, 0);
     }
 }
