@@ -16,7 +16,6 @@ use super::memory::Memory;
 use super::process::Process;
 use super::socket::{Packet, Socket};
 use super::wire::{Ask, Order, Piece, Run, Since, Told};
-use crate::clock;
 use crate::engine::{BudgetShare, Held as Bytes};
 use crate::runner::{Ran, RunError, RunTimes, Signature, Terms};
 use crate::tensor::{Datatype, Tensor};
@@ -29,10 +28,6 @@ const KEPT_BYTES: usize = 1 << 20;
 
 /// A thread that waits for a tiny model does not wait longer: as long as an inline run may last.
 pub(super) const BLOCKED_AT_MOST: Duration = Duration::from_millis(20);
-
-/// A thread that waits for a tiny model looks for its answer this long before it sleeps: being woken takes longer than such a
-/// run. Arbitrary: some such runs.
-const LOOKED_AT_MOST: Duration = Duration::from_micros(50);
 
 /// A run that nobody waits for any more ends within this time, or the process with it. Arbitrary: the runtime gives up between
 /// two kernels, of which the largest take seconds.
@@ -110,19 +105,6 @@ impl Lane {
         }
     }
 
-    /// Looks for the answer for a moment, without sleeping.
-    fn look(&mut self) -> Result<Option<Told>, Failure> {
-        let since = clock::now();
-        loop {
-            match self.socket.received(&mut self.room) {
-                Ok(told) => return Ok(Some(told)),
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
-                Err(_) if since.elapsed() >= LOOKED_AT_MOST => return Ok(None),
-                Err(_) => std::hint::spin_loop(),
-            }
-        }
-    }
-
     /// The same, without holding a thread.
     async fn told_later(&mut self, most: usize) -> Result<Told, Failure> {
         loop {
@@ -149,18 +131,9 @@ impl Lane {
         }
     }
 
-    async fn answer(&mut self, signature: &Signature, most: usize, wait: Wait) -> Result<Answer, Failure> {
-        let looked = if wait == Wait::Look { self.look()? } else { None };
-        let at_once = match looked {
-            Some(Told::Grow { bytes }) => {
-                self.grow(bytes, most)?;
-                self.told(most)?
-            }
-            Some(told) => Some(told),
-            None if wait == Wait::Later => None,
-            None => self.told(most)?,
-        };
-        let blocked_out = wait != Wait::Later && at_once.is_none();
+    async fn answer(&mut self, signature: &Signature, most: usize, block: bool) -> Result<Answer, Failure> {
+        let at_once = if block { self.told(most)? } else { None };
+        let blocked_out = block && at_once.is_none();
         let told = match at_once {
             Some(told) => told,
             None => self.told_later(most).await?,
@@ -216,17 +189,6 @@ impl Lane {
     }
 }
 
-/// How a run's answer is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// As for any socket.
-    Later,
-    /// By this thread, for a while: one that is blocked is woken sooner than one that is told of a socket.
-    Block,
-    /// The same, and at first it does not even sleep.
-    Look,
-}
-
 /// A lane that one request has.
 pub(super) struct Held {
     process: Arc<Process>,
@@ -252,13 +214,14 @@ impl Held {
         Self { process, lane: Some(lane), pending: false, is_unwanted: false, permit: Some(permit) }
     }
 
-    /// Runs a model.
-    pub(super) async fn run(&mut self, model: u32, signature: &Signature, inputs: &[Tensor], terms: Terms, wait: Wait) -> Result<Answer, Failure> {
+    /// Runs a model. With `block` the thread waits for it, for a while: a thread that is blocked is woken sooner than one
+    /// that is told of a socket.
+    pub(super) async fn run(&mut self, model: u32, signature: &Signature, inputs: &[Tensor], terms: Terms, block: bool) -> Result<Answer, Failure> {
         let most = self.process.max_bytes();
         let lane = self.lane.as_mut().ok_or(Failure::Gone)?;
         lane.begin(model, inputs, terms, signature)?;
         self.pending = true;
-        let answered = lane.answer(signature, most, wait).await;
+        let answered = lane.answer(signature, most, block).await;
         self.pending = false;
         if answered.is_err() {
             // Who is at its other end goes with it.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bulkhead_registry::Batching;
 
 use super::keeper::Keeper;
-use super::lane::{Answer, Failure, Wait};
+use super::lane::{Answer, Failure};
 use super::process::{NotLoaded, Process};
 use super::wire::{Facts, Order, Since, What};
 use crate::clock;
@@ -148,18 +148,13 @@ impl ApartModel {
         }
     }
 
-    /// A thread waits for the answer of what takes microseconds, unless others that come meanwhile could share its run; it looks
-    /// for it where there is no other to be kept from the processor.
-    fn wait(&self, under_way: i64) -> Wait {
-        let blocks = self.inline.load(Ordering::Relaxed)
+    /// Whether a thread waits for the answer: for what takes microseconds, unless others that come meanwhile could share its
+    /// run.
+    fn blocks(&self, under_way: i64) -> bool {
+        self.inline.load(Ordering::Relaxed)
             && self.blocked_out.load(Ordering::Relaxed) < BLOCKED_OUT
             && self.mean_nanos.load(Ordering::Relaxed) < nanos(BLOCK_BELOW)
-            && (under_way == 1 || !matches!(self.merging, Merging::On { .. }));
-        match (blocks, under_way) {
-            (false, _) => Wait::Later,
-            (true, 1) => Wait::Look,
-            (true, _) => Wait::Block,
-        }
+            && (under_way == 1 || !matches!(self.merging, Merging::On { .. }))
     }
 
     fn learn(&self, took: Duration) {
@@ -216,7 +211,7 @@ impl ApartModel {
 
     async fn answer(&self, place: &Place, inputs: &[Tensor], terms: Terms, under_way: i64) -> Result<Answer, Failure> {
         let mut lane = place.process.lane(terms.deadline).await?;
-        let ran = lane.run(place.model, &self.signature, inputs, terms, self.wait(under_way));
+        let ran = lane.run(place.model, &self.signature, inputs, terms, self.blocks(under_way));
         tokio::time::timeout_at(terms.deadline.moment().into(), ran).await.unwrap_or(Err(Failure::Late))
     }
 }
