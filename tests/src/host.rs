@@ -27,6 +27,9 @@ pub struct TestHost {
 
 type Log = Arc<Mutex<Vec<String>>>;
 
+/// A connection that nobody has used for so long is not used again.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// Bounds that only a broken host meets, on however busy a machine.
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
@@ -52,7 +55,8 @@ impl TestHost {
     pub(crate) async fn start_in(folder: TempDir, setup: Setup) -> Self {
         // The client insists on one, though it speaks plain HTTP here. Fails only where one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST).build().expect("a client");
+        // The host hangs up on who is silent for half a minute: a connection that is about to be closed is not used again.
+        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST).pool_idle_timeout(IDLE).build().expect("a client");
         let child = setup.spawn(folder.path());
         let mut host = Self {
             setup,
