@@ -1,5 +1,7 @@
 //! Work that takes the processor for milliseconds, on threads that others' requests share.
 
+use std::time::Duration;
+
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
@@ -17,12 +19,58 @@ pub fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 /// tenth. Arbitrary: enough that whoever wakes is let in at once, and not so much that what takes long never ends.
 const NICE: i32 = 10;
 
+/// For so long the system lets a thread go on before it looks who else is there; one that wakes and has a shorter slice, and
+/// not had more than its share, goes first at once (Linux 6.12; earlier ones know none). The longest that it takes.
+const LONG_SLICE: Duration = Duration::from_millis(100);
+
+/// Of threads that requests come in on. Arbitrary: about what a request takes.
+const SHORT_SLICE: Duration = Duration::from_micros(300);
+
 /// Has the system give way to requests where this thread, or one that it starts, wants the same processor.
 pub fn yield_to_requests() {
-    // Of a thread that the system does not let step back, others have the same share as before.
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "a thread can't yield to requests");
+    schedule(NICE, LONG_SLICE);
+}
+
+/// Has the system let this thread go on soon once there is something to do for it.
+pub fn serve_requests() {
+    // As the whole program was started.
+    schedule(rustix::process::getpriority_process(None).unwrap_or_default(), SHORT_SLICE);
+}
+
+/// Of a thread for which the system doesn't do it, others have the same share as before.
+#[expect(unsafe_code, reason = "no crate has a call for it")]
+fn schedule(nice: i32, slice: Duration) {
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER.unsigned_abs(),
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+        sched_runtime: slice.as_nanos() as u64,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the system reads as many bytes of the structure as that says it has, and keeps no pointer; zero is this thread.
+    let outcome = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if outcome != 0 {
+        let error = std::io::Error::last_os_error();
+        tracing::debug!(%error, "a thread has the same place in the system's line as all others");
     }
+}
+
+/// Does `work`, which may take long, on a thread of its own that yields to requests; so do those that it starts.
+///
+/// # Errors
+/// Where the system gives no thread, or the work broke off.
+pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+    let (runtime, (done, outcome)) = (Handle::current(), tokio::sync::oneshot::channel());
+    std::thread::Builder::new().name("bulkhead-apart".to_owned()).spawn(move || {
+        yield_to_requests();
+        let _entered = runtime.enter();
+        // Who waited for it may be gone.
+        let _ = done.send(work());
+    })?;
+    outcome.await.map_err(|_| std::io::Error::other("it broke off"))
 }
 
 /// A thread with a runtime of its own, for what must go on however busy all others are: sockets and timers that are made
@@ -56,5 +104,40 @@ impl Drop for Lane {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the system says of this thread.
+    #[expect(unsafe_code, reason = "as where it is set")]
+    fn scheduled() -> (i32, Duration) {
+        // SAFETY: all of it is numbers.
+        let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+        // SAFETY: the system writes no more bytes than it is told that there are.
+        let outcome = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size_of::<libc::sched_attr>(), 0) };
+        assert_eq!((outcome, attributes.sched_policy), (0, libc::SCHED_OTHER.unsigned_abs()));
+        (attributes.sched_nice, Duration::from_nanos(attributes.sched_runtime))
+    }
+
+    #[test]
+    fn a_thread_steps_back_with_all_that_it_starts() {
+        let (nice, before) = scheduled();
+        // None where the system has no slices.
+        let sliced = move |slice| if before.is_zero() { Duration::ZERO } else { slice };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                yield_to_requests();
+                assert_eq!(scheduled(), (NICE, sliced(LONG_SLICE)));
+                std::thread::spawn(move || assert_eq!(scheduled(), (NICE, sliced(LONG_SLICE)))).join().unwrap();
+            });
+            scope.spawn(move || {
+                serve_requests();
+                assert_eq!(scheduled(), (nice, sliced(SHORT_SLICE)));
+            });
+        });
+        assert_eq!(scheduled(), (nice, before));
     }
 }

@@ -157,15 +157,16 @@ impl Identity {
         }
     }
 
-    /// Says what a tenant is and may.
+    /// Says what a tenant is and may. True where it is trusted now and was not before, or the other way around.
     ///
     /// # Errors
     /// Where the registry fails.
-    pub async fn set_tenant(&self, record: TenantRecord, by: &Origin) -> Result<TenantRecord, IdentityError> {
+    pub async fn set_tenant(&self, record: TenantRecord, by: &Origin) -> Result<bool, IdentityError> {
         let _turn = self.turn.lock().await;
+        let was_trusted = self.tenants.said(&record.tenant).trusted;
         let record = self.store.put_tenant(record, by).await?;
         self.tenants.say(&record);
-        Ok(record)
+        Ok(was_trusted != record.trusted)
     }
 
     fn tell(&self, record: &KeyRecord) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bulkhead::aside::serve_requests;
 use bulkhead::config::{Config, Flags};
 use bulkhead::{app, confined, sandbox, telemetry};
 use clap::{Parser, Subcommand};
@@ -128,7 +129,7 @@ fn inner(outcome: Result<(), String>) -> ExitCode {
 const LOOK_EVERY: u32 = 16;
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().event_interval(LOOK_EVERY).enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().event_interval(LOOK_EVERY).on_thread_start(serve_requests).enable_all().build()?)
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of a program that ends")]

@@ -16,6 +16,7 @@ use bulkhead::tenants::Tenants;
 use bulkhead::tensor::{Datatype, Tensor};
 use bulkhead_registry::{Manifest, Quotas};
 use bulkhead_tests::{Answer, Setup, TestHost, eventually, fixtures, onnx};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const PLAIN: &str = fixtures::PLAIN;
@@ -275,6 +276,40 @@ async fn a_process_has_no_files_no_network_and_no_programs() {
     let open: Vec<_> = open.filter_map(|file| std::fs::read_link(file.path()).ok()).map(|file| file.display().to_string()).collect();
     let status = format!("/proc/{process}/status");
     assert!(open.iter().all(|file| ["socket:", "pipe:", "/dev/null", "/memfd:", &status].iter().any(|kind| file.starts_with(kind))), "{open:?}");
+}
+
+#[tokio::test]
+async fn what_runs_moves_once_its_tenant_is_trusted_or_is_not_any_more() {
+    let host = TestHost::guarded().await;
+    let (operator, acme) = (host.mint(&["--tenant", "ops", "--scope", "all", "--across", "admin:tenants"]), host.token("acme", "all"));
+    let trust = async |trusted: bool| {
+        host.bear(&operator);
+        host.send(host.request(Method::PUT, "/v1/tenants/acme").json(&json!({ "trusted": trusted }))).await.ok();
+        host.bear(&acme);
+    };
+    trust(true).await;
+    host.plain(&["add_one"]).await;
+    answers(&host, "add_one").await;
+    assert_eq!(processes(&host), [0_u64; 0]);
+    // Whoever asks meanwhile notices nothing.
+    let moved = async |times: usize| {
+        let says_so = |line: &&Value| line["message"] == "a version moved to where it belongs now";
+        eventually("it moves", SOON, async || {
+            host.predict("add_one", &four("x")).await.ok();
+            host.log().iter().filter(says_so).count() == times
+        })
+        .await;
+    };
+    trust(false).await;
+    moved(1).await;
+    let [process] = processes(&host)[..] else { panic!("one process") };
+    assert!(kill9(process));
+    host.predict("add_one", &four("x")).await.expect(503);
+    answers(&host, "add_one").await;
+    trust(true).await;
+    moved(2).await;
+    eventually("nothing is left apart", SOON, async || !processes(&host).into_iter().any(is_there)).await;
+    answers(&host, "add_one").await;
 }
 
 fn tensor(name: &str) -> Vec<Tensor> {

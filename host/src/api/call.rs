@@ -1,6 +1,7 @@
 //! What every way to a prediction has in common, whatever the protocol: a place among the requests under way, the version
 //! that answers, the deadline, and the call into `predict/`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,36 +53,30 @@ pub(super) async fn call<T>(
 ) -> Result<Called<T>, ApiError> {
     let place = if context.has_place { None } else { Some(place(app, target.tenant)?) };
     let tenant = place.as_ref().map_or_else(|| app.tenants.tenant(target.tenant), |place| Arc::clone(place.tenant()));
-    app.turns.in_turn(&tenant, answer(app, target, context, headers, read)).await
-}
-
-async fn answer<T>(
-    app: &App,
-    target: Target<'_>,
-    context: &Context,
-    headers: &HeaderMap,
-    read: impl AsyncFnOnce(&Slot) -> Result<(Ask, T), ApiError>,
-) -> Result<Called<T>, ApiError> {
-    let deadline = deadline(app, context, headers)?;
-    // A sender that stalls holds its place no longer than one whose model is slow.
-    let found = tokio::time::timeout_at(deadline.moment().into(), pick(app, target)).await;
-    let too_late = |what: &str| ApiError::new(DEADLINE_EXCEEDED, format!("{what} in time"));
-    let (slot, variant) = found.map_err(|_| too_late("the version is not in memory"))??;
-    let read = tokio::time::timeout_at(deadline.moment().into(), read(&slot)).await;
-    let read = read.unwrap_or_else(|_| Err(too_late("the request was not there in whole")));
-    let (mut ask, said) = read.inspect_err(|error| slot.metrics().failed(error.code(), context.arrived.elapsed()))?;
-    if slot.is_cached() {
-        ask.cache = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).map(CacheUse::of).unwrap_or_default();
-    }
-    let request = RequestInfo {
-        id: Arc::clone(&context.request_id),
-        model: slot.model().clone(),
-        version: slot.version().clone(),
-        headers: let_through(&slot, headers),
-        deadline,
+    let answer = async {
+        let deadline = deadline(app, context, headers)?;
+        // A sender that stalls holds its place no longer than one whose model is slow.
+        let found = tokio::time::timeout_at(deadline.moment().into(), pick(app, target)).await;
+        let too_late = |what: &str| ApiError::new(DEADLINE_EXCEEDED, format!("{what} in time"));
+        let (slot, variant) = found.map_err(|_| too_late("the version is not in memory"))??;
+        let read = tokio::time::timeout_at(deadline.moment().into(), read(&slot)).await;
+        let read = read.unwrap_or_else(|_| Err(too_late("the request was not there in whole")));
+        let (mut ask, said) = read.inspect_err(|error| slot.metrics().failed(error.code(), context.arrived.elapsed()))?;
+        if slot.is_cached() {
+            ask.cache = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).map(CacheUse::of).unwrap_or_default();
+        }
+        let request = RequestInfo {
+            id: Arc::clone(&context.request_id),
+            model: slot.model().clone(),
+            version: slot.version().clone(),
+            headers: let_through(&slot, headers),
+            deadline,
+        };
+        let reply = predict::run(&slot, &request, ask).await?;
+        Ok(Called { slot, variant, reply, said })
     };
-    let reply = predict::run(&slot, &request, ask).await?;
-    Ok(Called { slot, variant, reply, said })
+    // Pinned here: moved on, it would be copied.
+    app.turns.in_turn(&tenant, pin!(answer)).await
 }
 
 /// A place among the requests under way, or a refusal at once.

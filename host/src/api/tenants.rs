@@ -144,7 +144,10 @@ pub(super) async fn put(
     };
     let (by, changing) = (caller.origin(), std::sync::Arc::clone(&app));
     let change = async move {
-        changing.identity.set_tenant(record, &by).await?;
+        let tenant = record.tenant.clone();
+        if changing.identity.set_tenant(record, &by).await? {
+            changing.loader.relocate(&tenant);
+        }
         // What it requires of signatures may be another now.
         drop(changing.loader.bar());
         changing.loader.unbar();

@@ -13,7 +13,7 @@ use super::keeper::Keeper;
 use super::lane::{Answer, Failure};
 use super::process::{NotLoaded, Process};
 use super::wire::{Facts, Order, Since, What};
-use crate::clock;
+use crate::clock::{self, nanos};
 use crate::engine::{Counter, EngineTotals, Held, Loaded, Merging};
 use crate::runner::{Ran, RunError, RunTimes, Runner, Signature, Terms};
 use crate::telemetry::metrics::EngineMetrics;
@@ -299,8 +299,4 @@ impl Drop for ApartModel {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,10 +8,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::tenants::Tenant;
-
-/// Of all bytes, so many are kept for who has less than its share: one in four.
-const KEPT: usize = 4;
+use crate::tenants::{Tenant, exceeds_share};
 
 /// Bytes of tensors that may wait.
 pub(crate) struct Budget {
@@ -63,13 +60,11 @@ impl Budget {
         Share { budget: Arc::clone(self), account: Some(account) }
     }
 
-    /// Bytes that a tenant has a right to, beside all that hold some.
-    fn due(&self, account: &Account) -> usize {
+    /// The weights of all that hold some.
+    fn weights(&self) -> u64 {
         let accounts = self.accounts.lock();
         let holding = accounts.iter().filter_map(Weak::upgrade).filter(|account| account.held.load(Ordering::Relaxed) > 0);
-        let weights: u64 = holding.map(|account| u64::from(account.tenant.weight())).sum();
-        let due = self.limit as u128 * u128::from(account.tenant.weight()) / u128::from(weights.max(1));
-        usize::try_from(due).unwrap_or(self.limit)
+        holding.map(|account| u64::from(account.tenant.weight())).sum()
     }
 }
 
@@ -83,17 +78,11 @@ impl Share {
         let budget = &self.budget;
         let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= budget.limit);
         let before = budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        if let Some(account) = &self.account {
-            account.held.fetch_add(bytes, Ordering::Relaxed);
-        }
         let held = Held { share: self.clone(), bytes };
-        if let Some(account) = &self.account
-            && before + bytes > budget.limit - budget.limit / KEPT
-            && account.held.load(Ordering::Relaxed) > budget.due(account)
-        {
-            return None;
-        }
-        Some(held)
+        let Some(account) = &self.account else { return Some(held) };
+        let mine = account.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let exceeds = exceeds_share(mine, (before + bytes, budget.limit), account.tenant.weight(), || budget.weights());
+        (!exceeds).then_some(held)
     }
 }
 

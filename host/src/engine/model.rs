@@ -29,7 +29,7 @@ use super::trial::{Learned, Trial};
 use super::warmup;
 use super::watch::{Watch, Watches};
 use super::worker::{Shared, answer};
-use crate::clock::{self, Deadline, Ticker};
+use crate::clock::{self, Deadline, Ticker, nanos};
 use crate::runner::{Ran, RunError, Runner, Signature, Terms};
 use crate::telemetry::metrics::EngineMetrics;
 use crate::tenants::{Tenant, Turns};
@@ -451,8 +451,4 @@ fn axes(signature: &Signature, layout: &Layout) -> Vec<(String, Option<usize>)> 
 
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
+use crate::clock::{self, nanos};
 
 /// Runs of one number of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,10 +90,6 @@ impl Counter {
         let state = self.0.lock();
         EngineTotals { last_ms: state.last_ms, batches: state.batches.values().copied().collect() }
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

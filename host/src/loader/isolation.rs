@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use bulkhead_registry::TenantId;
+use bulkhead_registry::{ModelRef, TenantId};
 
-use super::LoaderError;
+use super::{Loader, LoaderError};
 use crate::confined::{Confined, Keeper};
+use crate::predict::State;
 use crate::tenants::Tenants;
 
 /// Whose models run in a process of their tenant's own.
@@ -16,7 +17,7 @@ pub struct Isolation {
 }
 
 impl Isolation {
-    /// Confines whoever is not trusted, as of when a model is loaded; nobody where there are no processes for it.
+    /// Confines whoever is not trusted; nobody where there are no processes for it.
     #[must_use]
     pub fn new(confined: Option<Confined>, tenants: Arc<Tenants>) -> Self {
         Self { confined, tenants }
@@ -29,6 +30,37 @@ impl Isolation {
     pub(super) fn of(&self, tenant: &TenantId) -> Result<Option<Arc<Keeper>>, LoaderError> {
         let Some(confined) = self.confined.as_ref().filter(|_| !self.tenants.said(tenant).trusted) else { return Ok(None) };
         confined.of(&self.tenants.tenant(tenant)).map(Some).map_err(|error| LoaderError::Host(format!("no thread for a process of models: {error}")))
+    }
+}
+
+impl Loader {
+    /// Loads what runs of a tenant once more, after this returns: in a process of its own or in this one, as it is trusted now.
+    /// Until then it answers from where it was; what can't be loaded again does not answer at all.
+    pub fn relocate(&self, tenant: &TenantId) {
+        if self.isolation().confined.is_none() {
+            return;
+        }
+        let (loader, tenant) = (self.clone(), tenant.clone());
+        tokio::spawn(async move {
+            let models = loader.slots().all().into_iter().filter(|(owner, ..)| *owner == tenant);
+            for (_, model, _) in models {
+                let _turn = loader.turn(&tenant, model.name.as_str()).await;
+                if matches!(loader.slots().state(&tenant, &model), Some(State::Ready(_))) {
+                    loader.relocate_one(&tenant, &model).await;
+                }
+            }
+        });
+    }
+
+    async fn relocate_one(&self, tenant: &TenantId, model: &ModelRef) {
+        match self.load_recorded(tenant, model).await {
+            Ok(()) => tracing::info!(tenant = tenant.as_str(), model = %model, "a version moved to where it belongs now"),
+            Err(error) => {
+                tracing::error!(tenant = tenant.as_str(), model = %model, %error, "a version could not be loaded where it belongs now");
+                self.not_loaded(tenant, model, error).await;
+                self.count_versions();
+            }
+        }
     }
 }
 

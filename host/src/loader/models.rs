@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use bulkhead_registry::{Digest, Manifest, ModelRef, TenantId};
 
 use super::{Loader, LoaderError};
+use crate::aside::apart;
 use crate::engine::{LoadOptions, Loaded};
 
 /// Which model: a name and version may stand for another one once the version was deleted, so its content counts too.
@@ -47,7 +48,8 @@ impl Loader {
         }
         let options = LoadOptions::of(manifest, metrics, Some(self.0.tenants.tenant(tenant)));
         let engine = Arc::clone(&self.0.engine);
-        let loaded = tokio::task::spawn_blocking(move || engine.load(&artifact, &options)).await;
+        // The threads that it starts are the model's.
+        let loaded = apart(move || engine.load(&artifact, &options)).await;
         Ok(loaded.map_err(|error| LoaderError::Host(error.to_string()))??)
     }
 }

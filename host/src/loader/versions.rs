@@ -312,17 +312,20 @@ impl Loader {
         if matches!(self.slots().state(tenant, model), Some(State::Ready(_))) {
             return Ok(());
         }
-        let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
-        let loaded = match self.build_recorded(&record).await {
-            Ok(slot) => self.put_in_place(tenant, model, slot),
-            Err(error) => Err(error),
-        };
+        let loaded = self.load_recorded(tenant, model).await;
         // Known from now on, so that who asks next need not wait for the registry to hear it.
         if let Err(LoaderError::Barred(why)) = &loaded {
             self.not_loaded(tenant, model, why.clone().into()).await;
         }
         self.count_versions();
         loaded
+    }
+
+    /// Loads a version of the registry, and puts it in the place of what there is of it.
+    pub(super) async fn load_recorded(&self, tenant: &TenantId, model: &ModelRef) -> Result<(), LoaderError> {
+        let record = self.store().version(tenant, model).await?.ok_or_else(|| not_found(model))?;
+        let slot = self.build_recorded(&record).await?;
+        self.put_in_place(tenant, model, slot)
     }
 
     /// Loads a version of the registry.

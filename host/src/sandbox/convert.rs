@@ -62,10 +62,16 @@ pub(super) fn handed_on(payload: wit::Payload) -> Result<Payload, SandboxError> 
             (bytes > CONTENT_TYPE_BYTES).then(|| format!("a content type of {bytes} bytes"))
         }
     };
-    match long {
-        None => Ok(payload.into()),
-        Some(what) => Err(SandboxError::Internal(format!("it hands on {what}"))),
+    if let Some(what) = long {
+        return Err(SandboxError::Internal(format!("it hands on {what}")));
     }
+    let payload = payload.into();
+    if let Payload::Tensors(tensors) = &payload
+        && let Some(error) = tensors.iter().find_map(|tensor| tensor.check().err())
+    {
+        return Err(SandboxError::Internal(format!("it hands on a malformed tensor: {error}")));
+    }
+    Ok(payload)
 }
 
 impl From<Tensor> for wit::Tensor {

@@ -25,6 +25,7 @@ use super::overtime::Overtime;
 use super::places::{self, AllPlaces, Places};
 use super::plugin::Plugin;
 use super::store::Ctx;
+use crate::aside::apart;
 use crate::clock::{Deadline, Ticker};
 use crate::telemetry::metrics::SandboxMetrics;
 use crate::tenants::Tenant;
@@ -122,9 +123,8 @@ impl Sandboxes {
 
     async fn check_and_try(&self, tenant: &Arc<Tenant>, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let limits = self.0.admission;
-        let bytes = tokio::task::spawn_blocking(move || measure::check(&bytes, limits).map(|()| bytes))
-            .await
-            .map_err(|error| Refused::Host(error.to_string()))??;
+        let checked = apart(move || measure::check(&bytes, limits).map(|()| bytes)).await;
+        let bytes = checked.map_err(|error| Refused::Host(error.to_string()))??;
         let plugin = self.load(tenant, plugin, digest, bytes).await?;
         plugin.smoke().await?;
         Ok(plugin)
@@ -151,7 +151,7 @@ impl Sandboxes {
             Some(config) => self.0.compiler.configure(tenant, bytes, config).await?,
         };
         let this = self.clone();
-        let made = tokio::task::spawn_blocking(move || {
+        let made = apart(move || {
             match this.0.cache.put(&digest, &compiled) {
                 // From the file, as at the next start: its pages come as they are needed, and go as others need them.
                 Ok(()) => {
@@ -176,7 +176,7 @@ impl Sandboxes {
     /// What was compiled before.
     pub(super) async fn cached(&self, digest: Digest) -> Option<Component> {
         let this = self.clone();
-        match tokio::task::spawn_blocking(move || this.0.cached(&digest)).await.ok().flatten()? {
+        match apart(move || this.0.cached(&digest)).await.ok().flatten()? {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a compiled component is of no use any more: compiling it again");

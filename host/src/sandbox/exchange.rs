@@ -2,7 +2,7 @@
 
 use super::convert::handed_on;
 use super::error::SandboxError;
-use super::exports::{After, Before};
+use super::exports::{After, Before, Call};
 use super::places::Places;
 use super::running::{RequestInfo, Running};
 use super::transform::Transform;
@@ -31,7 +31,7 @@ impl<'a> Exchange<'a> {
 
     /// The way in.
     pub(super) async fn before(&mut self, request: &RequestInfo, payload: Payload) -> Result<Step, SandboxError> {
-        let call = Before { told: self.told(request), payload: payload.into() };
+        let call = Call::<Before>::new(self.told(request), payload.into());
         self.running.bounded(call).await?.try_into()
     }
 
@@ -50,7 +50,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn end(mut self, told: Option<RequestInfo>, payload: Payload) -> Result<Payload, SandboxError> {
-        let answer = self.running.bounded(After { told, payload: payload.into() }).await?;
+        let answer = self.running.bounded(Call::<After>::new(told, payload.into())).await?;
         let answer = handed_on(answer)?;
         self.finish();
         Ok(answer)

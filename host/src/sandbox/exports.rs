@@ -5,6 +5,8 @@
 //! there is a [`super::usage::Use`] of it: of an uploaded one where it describes itself, of a configured one in
 //! `Compiled::with_configuration`. Requests call what was found then.
 
+use std::marker::PhantomData;
+
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower, TypedFunc};
 
@@ -75,7 +77,7 @@ impl Functions {
     }
 
     pub(super) async fn configure(&self, exports: &Exports, store: &mut Store<Ctx>, config: &str) -> wasmtime::Result<Result<(), PluginError>> {
-        let function = find(self.instance, store, &exports.configure)?;
+        let function = find(self.instance, store, Some(&exports.configure))?;
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
         // SAFETY: these are the types that `wit/` gives `configure` in every world.
         let outcome = unsafe { call(function, store, (config,)) };
@@ -83,91 +85,108 @@ impl Functions {
     }
 }
 
-/// One call into an instance, with all that it takes: it may go on, on another thread, after who began it is gone.
-pub(super) trait Call: Send + 'static {
+/// A function that takes a request and a payload.
+///
+/// # Safety
+/// In `wit/`, the function at [`Function::at`] gives [`Function::Gives`], or a `plugin-error`.
+#[expect(unsafe_code, reason = "what is to be promised is said above")]
+pub(super) unsafe trait Function: Send + 'static {
     /// What the guest gives.
-    type Gives: Send + 'static;
+    type Gives: ComponentType + Lift + Send + Sync + 'static;
+
+    /// Where in the component it is.
+    fn at(exports: &Exports) -> Option<&ComponentExportIndex>;
+
+    /// Where it is kept once it was found.
+    fn found(functions: &mut Functions) -> &mut Option<Func>;
+}
+
+/// `before` of a transform.
+pub(super) enum Before {}
+
+/// `after` of a transform.
+pub(super) enum After {}
+
+/// `predict` of a predictor.
+pub(super) enum Predict {}
+
+#[expect(unsafe_code, reason = "what is promised is said there")]
+// SAFETY: `wit/transform.wit` has it so.
+unsafe impl Function for Before {
+    type Gives = Step;
+
+    fn at(exports: &Exports) -> Option<&ComponentExportIndex> {
+        exports.before.as_ref()
+    }
+
+    fn found(functions: &mut Functions) -> &mut Option<Func> {
+        &mut functions.before
+    }
+}
+
+#[expect(unsafe_code, reason = "what is promised is said there")]
+// SAFETY: `wit/transform.wit` has it so.
+unsafe impl Function for After {
+    type Gives = Payload;
+
+    fn at(exports: &Exports) -> Option<&ComponentExportIndex> {
+        exports.after.as_ref()
+    }
+
+    fn found(functions: &mut Functions) -> &mut Option<Func> {
+        &mut functions.after
+    }
+}
+
+#[expect(unsafe_code, reason = "what is promised is said there")]
+// SAFETY: `wit/predictor.wit` has it so.
+unsafe impl Function for Predict {
+    type Gives = Payload;
+
+    fn at(exports: &Exports) -> Option<&ComponentExportIndex> {
+        exports.predict.as_ref()
+    }
+
+    fn found(functions: &mut Functions) -> &mut Option<Func> {
+        &mut functions.predict
+    }
+}
+
+/// One call into an instance, with all that it takes: it may go on, on another thread, after who began it is gone.
+pub(super) struct Call<F> {
+    /// What the guest is told of the request, where it asks for that and does not know it yet.
+    told: Option<RequestInfo>,
+    payload: Payload,
+    function: PhantomData<fn() -> F>,
+}
+
+impl<F: Function> Call<F> {
+    pub(super) fn new(told: Option<RequestInfo>, payload: Payload) -> Self {
+        Self { told, payload, function: PhantomData }
+    }
 
     /// Calls.
-    fn call(
+    pub(super) async fn into(
         self,
         functions: &mut Functions,
         exports: &Exports,
         store: &mut Store<Ctx>,
-    ) -> impl Future<Output = wasmtime::Result<Result<Self::Gives, PluginError>>> + Send;
-}
-
-/// `before` of a transform.
-pub(super) struct Before {
-    /// What it is told of the request, where it asks for that.
-    pub(super) told: Option<RequestInfo>,
-    pub(super) payload: Payload,
-}
-
-/// `after` of a transform.
-pub(super) struct After {
-    /// As for `before`, where that was not called.
-    pub(super) told: Option<RequestInfo>,
-    pub(super) payload: Payload,
-}
-
-/// `predict` of a predictor.
-pub(super) struct Predict {
-    /// As for `before`.
-    pub(super) told: Option<RequestInfo>,
-    pub(super) payload: Payload,
-}
-
-impl Call for Before {
-    type Gives = Step;
-
-    async fn call(self, functions: &mut Functions, exports: &Exports, store: &mut Store<Ctx>) -> wasmtime::Result<Result<Step, PluginError>> {
-        let function = kept(&mut functions.before, functions.instance, store, exports.before.as_ref())?;
+    ) -> wasmtime::Result<Result<F::Gives, PluginError>> {
+        let instance = functions.instance;
+        let function = match F::found(functions) {
+            Some(function) => *function,
+            none => *none.insert(find(instance, store, F::at(exports))?),
+        };
         let told = self.told.as_ref().map(Told::of);
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `configure`, for `before`.
+        // SAFETY: as in `configure`; what it gives is the trait's promise.
         let outcome = unsafe { call(function, store, (told, &self.payload)) };
         outcome.await
     }
 }
 
-impl Call for After {
-    type Gives = Payload;
-
-    async fn call(self, functions: &mut Functions, exports: &Exports, store: &mut Store<Ctx>) -> wasmtime::Result<Result<Payload, PluginError>> {
-        let function = kept(&mut functions.after, functions.instance, store, exports.after.as_ref())?;
-        let told = self.told.as_ref().map(Told::of);
-        #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: as in `configure`, for `after`.
-        let outcome = unsafe { call(function, store, (told, &self.payload)) };
-        outcome.await
-    }
-}
-
-impl Call for Predict {
-    type Gives = Payload;
-
-    async fn call(self, functions: &mut Functions, exports: &Exports, store: &mut Store<Ctx>) -> wasmtime::Result<Result<Payload, PluginError>> {
-        let function = kept(&mut functions.predict, functions.instance, store, exports.predict.as_ref())?;
-        let told = self.told.as_ref().map(Told::of);
-        #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
-        // SAFETY: these are the types that `wit/predictor.wit` gives `predict`.
-        let outcome = unsafe { call(function, store, (told, &self.payload)) };
-        outcome.await
-    }
-}
-
-fn kept(function: &mut Option<Func>, instance: Instance, store: &mut Store<Ctx>, at: Option<&ComponentExportIndex>) -> wasmtime::Result<Func> {
-    if let Some(function) = function {
-        return Ok(*function);
-    }
+fn find(instance: Instance, store: &mut Store<Ctx>, at: Option<&ComponentExportIndex>) -> wasmtime::Result<Func> {
     let at = at.ok_or_else(|| wasmtime::Error::msg("the component's world lacks this function"))?;
-    let found = find(instance, store, at)?;
-    *function = Some(found);
-    Ok(found)
-}
-
-fn find(instance: Instance, store: &mut Store<Ctx>, at: &ComponentExportIndex) -> wasmtime::Result<Func> {
     instance.get_func(store, at).ok_or_else(|| wasmtime::Error::msg("a function that the component had when it was loaded is missing"))
 }
 

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
 use crate::aside::yield_to_requests;
-use crate::clock;
+use crate::clock::{self, nanos};
 use crate::tenants::{FairQueue, Tenant};
 
 /// A guest that took this long goes on elsewhere at its next tick. Moving it costs some tens of microseconds.
@@ -88,10 +88,6 @@ impl Pace {
         self.mean.fetch_max(nanos(LONG), Ordering::Relaxed);
         self.is_long.store(true, Ordering::Relaxed);
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The threads; they end when this is dropped.

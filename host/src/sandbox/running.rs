@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
 use super::error::SandboxError;
-use super::exports::{Call, Functions};
+use super::exports::{Call, Function, Functions};
 use super::imports::log::LogLines;
 use super::overtime::Guest;
 use super::places::Places;
@@ -64,7 +64,13 @@ impl Instance {
     }
 
     /// Runs one call in it, and gives it back.
-    async fn serve<C: Call>(mut self, config: Arc<str>, time: Time, terms: Option<Terms>, call: C) -> (Self, Result<C::Gives, SandboxError>) {
+    async fn serve<F: Function>(
+        mut self,
+        config: Arc<str>,
+        time: Time,
+        terms: Option<Terms>,
+        call: Call<F>,
+    ) -> (Self, Result<F::Gives, SandboxError>) {
         let Self { store, compiled, functions, .. } = &mut self;
         let bounds = store::begin(store, time, compiled.waits);
         let guest = async {
@@ -79,7 +85,7 @@ impl Instance {
             if let (Some(nn), Some(terms)) = (&mut store.data_mut().nn, terms) {
                 nn.serve(terms);
             }
-            call.call(functions, &compiled.exports, store).await
+            call.into(functions, &compiled.exports, store).await
         };
         let outcome = bounds.run(guest).await;
         let outcome = store::sorted(&self.store, time, outcome).and_then(|outcome| Ok(outcome?));
@@ -127,7 +133,7 @@ impl<'a> Running<'a> {
     }
 
     /// Calls into the guest, within its time.
-    pub(super) async fn bounded<C: Call>(&mut self, call: C) -> Result<C::Gives, SandboxError> {
+    pub(super) async fn bounded<F: Function>(&mut self, call: Call<F>) -> Result<F::Gives, SandboxError> {
         let started = clock::now();
         let options = &self.usage.options;
         let left = self.left.min(self.deadline.left_at(started));

@@ -4,6 +4,7 @@ mod compile;
 mod fair;
 mod held;
 mod places;
+mod share;
 mod tenant;
 mod turns;
 
@@ -19,6 +20,7 @@ pub use fair::FairQueue;
 pub use held::Held;
 use places::Kind;
 pub use places::{Full, Place, Places};
+pub(crate) use share::exceeds_share;
 pub use tenant::{Said, Tenant};
 pub use turns::{Turn, Turns};
 

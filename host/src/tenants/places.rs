@@ -7,10 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Exceeded, Tenant};
-
-/// Of all places, so many are kept for who has less than its share: one in four.
-const KEPT: usize = 4;
+use super::{Exceeded, Tenant, exceeds_share};
 
 /// Why there is no place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,13 +72,8 @@ impl Places {
         if taken > self.total {
             return Err(Full::Host { share: false });
         }
-        if taken > self.total - self.total / KEPT {
-            let share = self.total as u64 * u64::from(place.tenant.weight()) / weights().max(1);
-            // However light, it has one.
-            let share = share.max(1);
-            if mine as u64 > share {
-                return Err(Full::Host { share: true });
-            }
+        if exceeds_share(mine, (taken, self.total), place.tenant.weight(), weights) {
+            return Err(Full::Host { share: true });
         }
         Ok(place)
     }

@@ -7,7 +7,7 @@
 //! while anything waits. While there is one tenant alone, nothing is put off.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -82,8 +82,7 @@ impl Turns {
     }
 
     /// Does a request's work, each time that it is ready to go on in its tenant's turn.
-    pub async fn in_turn<T>(&self, tenant: &Arc<Tenant>, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    pub async fn in_turn<T>(&self, tenant: &Arc<Tenant>, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         let mut asking = Asking { turns: self, tenant, ticket: None, looks: true };
         poll_fn(|context| {
             let turn = std::task::ready!(asking.poll(context));
@@ -256,10 +255,12 @@ mod tests {
         let (turns, [one]) = (Arc::new(Turns::new(1)), tenants(["one"]));
         let began = AtomicUsize::new(0);
         let all = (0..8).map(|_| {
-            turns.in_turn(&one, async {
+            let work = async {
                 began.fetch_add(1, Ordering::Relaxed);
                 std::future::pending::<()>().await;
-            })
+            };
+            let (turns, one) = (&turns, &one);
+            async move { turns.in_turn(one, pin!(work)).await }
         });
         let all = futures_util::future::join_all(all);
         assert!(tokio::time::timeout(Duration::from_millis(10), all).await.is_err());
@@ -270,14 +271,14 @@ mod tests {
     async fn one_of_another_goes_before_a_crowd() {
         let (turns, [crowd, lone]) = (Arc::new(Turns::new(1)), tenants(["crowd", "lone"]));
         // They have met.
-        turns.in_turn(&crowd, async {}).await;
-        turns.in_turn(&lone, async {}).await;
+        turns.in_turn(&crowd, pin!(async {})).await;
+        turns.in_turn(&lone, pin!(async {})).await;
         let done = Arc::new(AtomicUsize::new(0));
         let crowd: Vec<_> = (0..50)
             .map(|_| {
                 let (turns, crowd, done) = (Arc::clone(&turns), Arc::clone(&crowd), Arc::clone(&done));
                 tokio::spawn(async move {
-                    turns.in_turn(&crowd, work(1, Duration::from_millis(2))).await;
+                    turns.in_turn(&crowd, pin!(work(1, Duration::from_millis(2)))).await;
                     done.fetch_add(1, Ordering::Relaxed);
                 })
             })
@@ -285,7 +286,7 @@ mod tests {
         let (to, before) = (Arc::clone(&turns), Arc::clone(&done));
         // Ready after all of them.
         let lone = tokio::spawn(async move {
-            to.in_turn(&lone, work(1, Duration::from_millis(2))).await;
+            to.in_turn(&lone, pin!(work(1, Duration::from_millis(2)))).await;
             before.load(Ordering::Relaxed)
         });
         let before = lone.await.unwrap();
@@ -304,7 +305,8 @@ mod tests {
             .map(|at| {
                 let (turns, tenant) = (Arc::clone(&turns), Arc::clone(&all[at % 3]));
                 tokio::spawn(async move {
-                    let work = turns.in_turn(&tenant, work(4, Duration::from_micros(50)));
+                    let work = pin!(work(4, Duration::from_micros(50)));
+                    let work = turns.in_turn(&tenant, work);
                     // A third of them loses its patience somewhere on the way.
                     let patience = if at % 2 == 0 { Duration::from_micros(at as u64 * 20) } else { Duration::from_secs(60) };
                     tokio::time::timeout(patience, work).await.is_ok()

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bulkhead_tests::WatFile;
+use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id};
 
 use crate::http::{self, Connection};
-use crate::load::Load;
+use crate::load::Steady;
 use crate::process::Server;
 use crate::report::{Pair, Report, Target};
 use crate::stats::{self, Ratio};
@@ -26,10 +27,7 @@ const CONNECTIONS: usize = 2;
 const PACE: Duration = Duration::from_millis(2);
 
 /// Of one round, of the neighbour.
-const REQUESTS: usize = 500;
-
-/// How far a flood's sender steps back, on the scale of `nice`.
-const NICE: i32 = 10;
+const REQUESTS: usize = 1000;
 
 const PLAIN: &str = "runtime = \"onnx\"\n";
 
@@ -85,10 +83,13 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<()> {
 
     let sample = deploy::read(&options.demo.join("iris/sample.json"))?;
     let request = http::request_with("POST", "/v1/models/iris/predict", &json(&neighbour), &sample);
-    let mut neighbour = Load::open(host.address, CONNECTIONS, &request).await?;
+    let neighbour = Steady { address: host.address, connections: CONNECTIONS, request: request.into(), each: REQUESTS / CONNECTIONS, pace: PACE };
     for flood in floods {
+        if std::env::var("XFLOOD").is_ok_and(|want| !want.split(',').any(|want| flood.title.contains(want))) {
+            continue;
+        }
         progress(&format!("a neighbour of {}", flood.title));
-        report.pairs.extend(beside(options, &host, &mut neighbour, flood).await?);
+        report.pairs.extend(beside(options, &host, &neighbour, flood).await?);
     }
     host.stop().await
 }
@@ -135,10 +136,10 @@ fn with(request: &[u8], line: &str) -> Vec<u8> {
     [&request[..end], line.as_bytes(), &request[end..]].concat()
 }
 
-async fn beside(options: &Options, host: &Server, neighbour: &mut Load, flood: Flood) -> Result<Vec<Pair>> {
+async fn beside(options: &Options, host: &Server, neighbour: &Steady, flood: Flood) -> Result<Vec<Pair>> {
     let title = flood.title;
     let flood = Arc::new(flood);
-    neighbour.round(REQUESTS).await?;
+    neighbour.latencies().await?;
     let (mut beside, mut alone) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for round in 0..options.rounds() {
         for flooded in [round % 2 == 0, round % 2 == 1] {
@@ -146,7 +147,7 @@ async fn beside(options: &Options, host: &Server, neighbour: &mut Load, flood: F
             if let Some(sender) = &sender {
                 sender.begun().await;
             }
-            let mut latencies = neighbour.paced(REQUESTS, PACE).await?;
+            let mut latencies = neighbour.latencies().await?;
             if let Some(sender) = sender {
                 sender.end()?;
             }
@@ -180,7 +181,8 @@ impl Sender {
         let (go_on, answered, address) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)), host.address);
         let (going, count) = (Arc::clone(&go_on), Arc::clone(&answered));
         let thread = std::thread::Builder::new().name("flood".to_owned()).spawn(move || {
-            rustix::process::setpriority_process(None, NICE)?;
+            let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+            set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut tasks = tokio::task::JoinSet::<Result<()>>::new();

@@ -7,8 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use thread_priority::{RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id};
 
 use crate::http::Connection;
+
+/// Of a connection of a steady load, so many requests come before those that count. Arbitrary.
+const FIRST: usize = 5;
 
 /// Connections to one server that send one kind of request.
 pub(crate) struct Load {
@@ -32,25 +36,6 @@ impl Load {
         Ok(Self { connections: open, request: request.into() })
     }
 
-    /// Sends as many over each connection, each a pace after the last one, or once that is answered.
-    pub(crate) async fn paced(&mut self, requests: usize, pace: Duration) -> Result<Vec<Duration>> {
-        let each = requests / self.connections.len();
-        let paced = async |connection: &mut Connection| -> Result<Vec<Duration>> {
-            let mut clock = tokio::time::interval(pace);
-            clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let mut latencies = Vec::with_capacity(each);
-            for _ in 0..each {
-                clock.tick().await;
-                let sent = Instant::now();
-                connection.send(&self.request).await?;
-                latencies.push(sent.elapsed());
-            }
-            Ok(latencies)
-        };
-        let all = futures_util::future::try_join_all(self.connections.iter_mut().map(paced)).await?;
-        Ok(all.concat())
-    }
-
     /// Sends `requests` in all: a connection whose answers come sooner sends more of them, so that none waits at the
     /// end while others still work.
     pub(crate) async fn round(&mut self, requests: usize) -> Result<Round> {
@@ -65,6 +50,56 @@ impl Load {
             latencies.extend(measured);
         }
         Ok(Round { elapsed: started.elapsed(), latencies })
+    }
+}
+
+/// A steady load: over each connection a request of so many, each a pace after the last one, or once that is answered.
+#[derive(Clone)]
+pub(crate) struct Steady {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: usize,
+    pub(crate) request: Arc<[u8]>,
+    pub(crate) each: usize,
+    pub(crate) pace: Duration,
+}
+
+impl Steady {
+    /// Sends it from a thread that goes before all others of this machine, where the system allows it: a client that must wait
+    /// for a processor once its answer is there would be what is measured. The first few of each connection don't count.
+    pub(crate) async fn latencies(&self) -> Result<Vec<Duration>> {
+        let (done, latencies) = tokio::sync::oneshot::channel();
+        let load = self.clone();
+        std::thread::Builder::new().name("steady".to_owned()).spawn(move || {
+            let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+            if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+                crate::progress(&format!("the neighbour's client can't go before others: {error}"));
+            }
+            // Who asked may have gone.
+            let _ = done.send(load.send());
+        })?;
+        latencies.await?
+    }
+
+    fn send(&self) -> Result<Vec<Duration>> {
+        let one = async || -> Result<Vec<Duration>> {
+            let mut connection = Connection::open(self.address).await?;
+            for _ in 0..FIRST {
+                connection.send(&self.request).await?;
+            }
+            let mut clock = tokio::time::interval(self.pace);
+            clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut latencies = Vec::with_capacity(self.each);
+            for _ in 0..self.each {
+                clock.tick().await;
+                let sent = Instant::now();
+                connection.send(&self.request).await?;
+                latencies.push(sent.elapsed());
+            }
+            Ok(latencies)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let all = runtime.block_on(futures_util::future::try_join_all((0..self.connections).map(|_| one())))?;
+        Ok(all.concat())
     }
 }
 

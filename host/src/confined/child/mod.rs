@@ -21,6 +21,7 @@ use super::memory::length;
 use super::process::LANES;
 use super::socket::{Packet, Socket};
 use super::wire::{Hello, Order};
+use crate::aside::yield_to_requests;
 use crate::engine::Engine;
 use crate::tensor::Tensor;
 use lane::Serving;
@@ -78,6 +79,8 @@ impl Current {
 /// Where it can't lock itself in, or the runtime can't be loaded.
 pub fn run_process(options: &ProcessOptions) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
+    // What it runs may last, and none of its threads may say so later.
+    yield_to_requests();
     let mut lacks = walls::first()?;
     let control = Socket::from(io::stdin().as_fd().try_clone_to_owned().map_err(text)?);
     let usage = walls::Usage::open()?;

@@ -13,7 +13,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 
 use super::log::{Level, LogLines};
-use crate::clock;
+use crate::clock::{self, nanos};
 use crate::sandbox::store::{Ctx, HANDLES};
 
 /// What clocks are rounded down to. With finer ones a guest could tell what others do with the processor's caches.
@@ -87,10 +87,6 @@ impl HostWallClock for Coarse {
         // These are whole milliseconds.
         Duration::from_millis(u64::try_from(clock::unix_ms()).unwrap_or_default())
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Turns what a guest prints into log lines. However many streams it opens, they share the bounds of one request.
