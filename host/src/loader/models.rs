@@ -6,9 +6,11 @@ use bulkhead_registry::{Digest, Manifest, ModelRef, TenantId};
 
 use super::{Loader, LoaderError};
 use crate::aside::apart;
+use crate::confined::Keeper;
 use crate::engine::{LoadOptions, Loaded};
 
-/// Which model: a name and version may stand for another one once the version was deleted, so its content counts too.
+/// Which model: a name and version may stand for another one once the version was deleted, so its content counts too, and so
+/// does where it runs.
 pub type ModelKey = (TenantId, ModelRef, Digest);
 
 /// A model that is in memory, or being loaded by who holds the lock; none before it ever was.
@@ -23,7 +25,8 @@ impl Loader {
         manifest: &Manifest,
         artifact: &Digest,
     ) -> Result<Arc<dyn Loaded>, LoaderError> {
-        let content = Digest::of(format!("{artifact}\n{}", manifest.to_json()).as_bytes());
+        let keeper = self.0.isolation.of(tenant)?;
+        let content = Digest::of(format!("{}\n{artifact}\n{}", keeper.is_some(), manifest.to_json()).as_bytes());
         let place: ModelPlace = {
             let is_held = |place: &ModelPlace| place.try_lock().is_ok_and(|model| model.as_ref().is_some_and(|model| model.strong_count() > 0));
             let mut models = self.0.models.lock();
@@ -34,16 +37,23 @@ impl Loader {
         if let Some(model) = place.as_ref().and_then(Weak::upgrade) {
             return Ok(model);
         }
-        let loaded = self.load_model(tenant, model, manifest, artifact).await?;
+        let loaded = self.load_model(tenant, model, manifest, artifact, keeper).await?;
         *place = Some(Arc::downgrade(&loaded));
         Ok(loaded)
     }
 
     /// Loads it where the tenant's models run.
-    async fn load_model(&self, tenant: &TenantId, model: &ModelRef, manifest: &Manifest, artifact: &Digest) -> Result<Arc<dyn Loaded>, LoaderError> {
+    async fn load_model(
+        &self,
+        tenant: &TenantId,
+        model: &ModelRef,
+        manifest: &Manifest,
+        artifact: &Digest,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Result<Arc<dyn Loaded>, LoaderError> {
         let metrics = self.0.metrics.engine(tenant.as_str(), model.name.as_str(), &model.version.to_string());
         let artifact = self.artifacts().path(artifact);
-        if let Some(keeper) = self.0.isolation.of(tenant)? {
+        if let Some(keeper) = keeper {
             return Ok(keeper.load(artifact, manifest, metrics).await?);
         }
         let options = LoadOptions::of(manifest, metrics, Some(self.0.tenants.tenant(tenant)));

@@ -1,7 +1,7 @@
 ;; case: 13
 ;; does: hands on a tensor of less than nothing
 ;; when: predict
-;; expect: 400 invalid_input
+;; expect: 502 plugin_error
 ;; within_ms: 20000
 
 (data (i32.const 400) "x")
