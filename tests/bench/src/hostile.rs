@@ -21,7 +21,7 @@ use crate::stats::{self, Ratio};
 use crate::{Options, Row, batching, deploy, progress};
 
 /// Of the neighbour.
-const CONNECTIONS: usize = 2;
+const CONNECTIONS: u32 = 2;
 
 /// Of its requests over one connection: a steady load, which leaves the machine to the flood.
 const PACE: Duration = Duration::from_millis(2);
@@ -83,7 +83,8 @@ pub(crate) async fn run(options: &Options, report: &mut Report) -> Result<()> {
 
     let sample = deploy::read(&options.demo.join("iris/sample.json"))?;
     let request = http::request_with("POST", "/v1/models/iris/predict", &json(&neighbour), &sample);
-    let neighbour = Steady { address: host.address, connections: CONNECTIONS, request: request.into(), each: REQUESTS / CONNECTIONS, pace: PACE };
+    let neighbour =
+        Steady { address: host.address, connections: CONNECTIONS, request: request.into(), each: REQUESTS / CONNECTIONS as usize, pace: PACE };
     for flood in floods {
         progress(&format!("a neighbour of {}", flood.title));
         report.pairs.extend(beside(options, &host, &neighbour, flood).await?);
@@ -157,7 +158,7 @@ async fn beside(options: &Options, host: &Server, neighbour: &Steady, flood: Flo
     let pairs = ["half", "99 of 100"].into_iter().enumerate().map(|(at, share)| Pair {
         title: format!(
             "latency of {share} of a tenant's requests (iris, two sandboxes, {} a second) beside another's {title} / alone",
-            CONNECTIONS as u128 * 1000 / PACE.as_millis()
+            u128::from(CONNECTIONS) * 1000 / PACE.as_millis()
         ),
         unit: "µs",
         numbers: Ratio::of(&beside[at], &alone[at]),

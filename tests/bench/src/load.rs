@@ -57,7 +57,7 @@ impl Load {
 #[derive(Clone)]
 pub(crate) struct Steady {
     pub(crate) address: SocketAddr,
-    pub(crate) connections: usize,
+    pub(crate) connections: u32,
     pub(crate) request: Arc<[u8]>,
     pub(crate) each: usize,
     pub(crate) pace: Duration,
@@ -81,12 +81,13 @@ impl Steady {
     }
 
     fn send(&self) -> Result<Vec<Duration>> {
-        let one = async || -> Result<Vec<Duration>> {
+        let one = async |at: u32| -> Result<Vec<Duration>> {
             let mut connection = Connection::open(self.address).await?;
             for _ in 0..FIRST {
                 connection.send(&self.request).await?;
             }
-            let mut clock = tokio::time::interval(self.pace);
+            // One connection's requests come between the others'.
+            let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + self.pace * at / self.connections, self.pace);
             clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut latencies = Vec::with_capacity(self.each);
             for _ in 0..self.each {
@@ -98,7 +99,7 @@ impl Steady {
             Ok(latencies)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let all = runtime.block_on(futures_util::future::try_join_all((0..self.connections).map(|_| one())))?;
+        let all = runtime.block_on(futures_util::future::try_join_all((0..self.connections).map(one)))?;
         Ok(all.concat())
     }
 }
