@@ -28,34 +28,40 @@ const SHORT_SLICE: Duration = Duration::from_micros(300);
 
 /// Has the system give way to requests where this thread, or one that it starts, wants the same processor.
 pub fn yield_to_requests() {
-    schedule(NICE, LONG_SLICE);
+    schedule(|nice| nice.max(NICE), LONG_SLICE);
 }
 
 /// Has the system let this thread go on soon once there is something to do for it.
 pub fn serve_requests() {
-    // As the whole program was started.
-    schedule(rustix::process::getpriority_process(None).unwrap_or_default(), SHORT_SLICE);
+    schedule(|nice| nice, SHORT_SLICE);
 }
 
-/// Of a thread for which the system doesn't do it, others have the same share as before.
-#[expect(unsafe_code, reason = "no crate has a call for it")]
-fn schedule(nice: i32, slice: Duration) {
-    let attributes = libc::sched_attr {
-        size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_OTHER.unsigned_abs(),
-        sched_flags: 0,
-        sched_nice: nice,
-        sched_priority: 0,
-        sched_runtime: slice.as_nanos() as u64,
-        sched_deadline: 0,
-        sched_period: 0,
-    };
+/// Where the system does not do it, or whoever started the program chose another policy than the usual one, all threads have
+/// the same place in the system's line.
+fn schedule(nice: impl FnOnce(i32) -> i32, slice: Duration) {
+    let Ok(mut attributes) = attributes() else { return };
+    if attributes.sched_policy != libc::SCHED_OTHER.unsigned_abs() {
+        return;
+    }
+    attributes.sched_nice = nice(attributes.sched_nice);
+    attributes.sched_runtime = u64::try_from(slice.as_nanos()).unwrap_or_default();
+    #[expect(unsafe_code, reason = "no crate has a call for it")]
     // SAFETY: the system reads as many bytes of the structure as that says it has, and keeps no pointer; zero is this thread.
     let outcome = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     if outcome != 0 {
         let error = std::io::Error::last_os_error();
-        tracing::debug!(%error, "a thread has the same place in the system's line as all others");
+        tracing::debug!(%error, "a thread keeps its place in the system's line");
     }
+}
+
+/// What the system says of this thread.
+#[expect(unsafe_code, reason = "no crate has a call for it")]
+fn attributes() -> std::io::Result<libc::sched_attr> {
+    // SAFETY: all of it is numbers.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    // SAFETY: the system writes no more bytes than it is told that there are, and keeps no pointer; zero is this thread.
+    let outcome = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size_of::<libc::sched_attr>(), 0) };
+    if outcome == 0 { Ok(attributes) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Does `work`, which may take long, on a thread of its own that yields to requests; so do those that it starts.
@@ -111,14 +117,8 @@ impl Drop for Lane {
 mod tests {
     use super::*;
 
-    /// What the system says of this thread.
-    #[expect(unsafe_code, reason = "as where it is set")]
     fn scheduled() -> (i32, Duration) {
-        // SAFETY: all of it is numbers.
-        let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-        // SAFETY: the system writes no more bytes than it is told that there are.
-        let outcome = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size_of::<libc::sched_attr>(), 0) };
-        assert_eq!((outcome, attributes.sched_policy), (0, libc::SCHED_OTHER.unsigned_abs()));
+        let attributes = attributes().unwrap();
         (attributes.sched_nice, Duration::from_nanos(attributes.sched_runtime))
     }
 
@@ -130,8 +130,8 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 yield_to_requests();
-                assert_eq!(scheduled(), (NICE, sliced(LONG_SLICE)));
-                std::thread::spawn(move || assert_eq!(scheduled(), (NICE, sliced(LONG_SLICE)))).join().unwrap();
+                assert_eq!(scheduled(), (nice.max(NICE), sliced(LONG_SLICE)));
+                std::thread::spawn(move || assert_eq!(scheduled(), (nice.max(NICE), sliced(LONG_SLICE)))).join().unwrap();
             });
             scope.spawn(move || {
                 serve_requests();
