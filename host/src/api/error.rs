@@ -15,6 +15,9 @@ use crate::sandbox::{Refused, SandboxError};
 use crate::tensor_json::Malformed;
 use crate::trust::{Barred, TrustError};
 
+/// Of a message, so much is said. Over gRPC it travels in a header, of which clients take 8 KB by default.
+const MESSAGE_BYTES: usize = 4 << 10;
+
 /// A stable name of an error, with its status and meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code {
@@ -112,7 +115,7 @@ struct ErrorDetail<'a> {
 
 impl ApiError {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: None, retry_after: None }
+        Self { code, message: shortened(message.into()), details: None, retry_after: None }
     }
 
     pub(super) fn with(mut self, details: Value) -> Self {
@@ -195,6 +198,16 @@ impl ApiError {
         let body = ErrorBody { error: ErrorDetail { code: self.code.name, message, request_id, details: self.details.as_ref() } };
         serde_json::to_vec(&body).unwrap_or_default()
     }
+}
+
+/// What a caller sent may be in it, as long as a body may be.
+fn shortened(mut message: String) -> String {
+    let bytes = message.len();
+    if bytes > MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+        message.push_str(&format!("… ({bytes} bytes in all)"));
+    }
+    message
 }
 
 impl IntoResponse for ApiError {
@@ -358,6 +371,14 @@ impl From<StoreError> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_no_longer_than_it_may_be_whatever_a_caller_sent() {
+        let long = "é".repeat(1 << 20);
+        let message = ApiError::new(INVALID_INPUT, format!("input `{long}`")).message;
+        assert!(message.len() < MESSAGE_BYTES + 40 && message.ends_with("é… (2097160 bytes in all)"), "{}", message.len());
+        assert_eq!(ApiError::new(INVALID_INPUT, "x".repeat(MESSAGE_BYTES)).message.len(), MESSAGE_BYTES);
+    }
 
     #[test]
     fn codes_are_unique_and_documented() {
