@@ -15,7 +15,7 @@ use crate::sandbox::{Refused, SandboxError};
 use crate::tensor_json::Malformed;
 use crate::trust::{Barred, TrustError};
 
-/// Of a message, so much is said. Over gRPC it travels in a header, of which clients take 8 KB by default.
+/// Of a message, so much is said. Over gRPC it travels in a header, which clients bound. Arbitrary.
 const MESSAGE_BYTES: usize = 4 << 10;
 
 /// A stable name of an error, with its status and meaning.

@@ -21,10 +21,15 @@ const IDLE: Duration = Duration::from_secs(300);
 impl Loader {
     /// A version is no longer in production: out of memory with it, once it is drained.
     pub(super) fn archive(&self, tenant: &TenantId, model: ModelRef) {
-        if let Some(slot) = self.slots().set(tenant, &model, State::Unloaded) {
+        self.take_out(tenant, &model, State::Unloaded);
+        self.count_versions();
+    }
+
+    /// Says what a version is instead of ready; what answered until now is freed.
+    pub(super) fn take_out(&self, tenant: &TenantId, model: &ModelRef, state: State) {
+        if let Some(slot) = self.slots().set(tenant, model, state) {
             self.retire(slot);
         }
-        self.count_versions();
     }
 
     /// Frees a slot once nobody holds it any more.

@@ -111,17 +111,11 @@ impl Loader {
 
     /// Says that a version could not be loaded.
     pub(super) async fn not_loaded(&self, tenant: &TenantId, model: &ModelRef, error: LoaderError) {
-        let (state, is_barred) = match error {
-            LoaderError::Barred(why) => (State::Barred(why), true),
-            error => (State::Failed(error.to_string()), false),
-        };
-        // What ran until now.
-        if let Some(slot) = self.slots().set(tenant, model, state) {
-            self.retire(slot);
-        }
-        if !is_barred {
+        let LoaderError::Barred(why) = error else {
+            self.take_out(tenant, model, State::Failed(error.to_string()));
             return;
-        }
+        };
+        self.take_out(tenant, model, State::Barred(why));
         // What bars it may have been taken back since it was looked at, by who did not find it barred yet.
         if let Ok(Some(record)) = self.store().version(tenant, model).await
             && self.may_run(&record).await.is_ok()

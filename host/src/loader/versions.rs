@@ -248,10 +248,8 @@ impl Loader {
             self.note(tenant, name, "model.unload", by).await?;
         }
         for (model, state) in &versions {
-            if matches!(state, State::Ready(_) | State::Unloaded | State::Barred(_))
-                && let Some(slot) = self.slots().set(tenant, model, State::Stopped)
-            {
-                self.retire(slot);
+            if matches!(state, State::Ready(_) | State::Unloaded | State::Barred(_)) {
+                self.take_out(tenant, model, State::Stopped);
             }
         }
         self.count_versions();

@@ -41,12 +41,21 @@ impl<'a> Told<'a> {
     }
 }
 
+/// The functions that take a request and a payload, in the order of [`NAMES`].
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    Before,
+    After,
+    Predict,
+}
+
+const NAMES: [&str; 3] = ["before", "after", "predict"];
+
 /// Where in a component its functions are; those that its world lacks are none.
 pub(super) struct Exports {
     configure: ComponentExportIndex,
-    before: Option<ComponentExportIndex>,
-    after: Option<ComponentExportIndex>,
-    predict: Option<ComponentExportIndex>,
+    /// Of each [`Which`].
+    calls: [Option<ComponentExportIndex>; NAMES.len()],
 }
 
 impl Exports {
@@ -54,10 +63,11 @@ impl Exports {
     pub(super) fn find(component: &Component, world: World) -> Option<Self> {
         let interface = component.get_export_index(None, world.interface())?;
         let find = |name| component.get_export_index(Some(&interface), name);
-        let exports = Self { configure: find("configure")?, before: find("before"), after: find("after"), predict: find("predict") };
+        let exports = Self { configure: find("configure")?, calls: NAMES.map(find) };
+        let has = |which: Which| exports.calls[which as usize].is_some();
         let is_whole = match world {
-            World::Transform => exports.before.is_some() && exports.after.is_some(),
-            World::Predictor => exports.predict.is_some(),
+            World::Transform => has(Which::Before) && has(Which::After),
+            World::Predictor => has(Which::Predict),
         };
         is_whole.then_some(exports)
     }
@@ -66,14 +76,13 @@ impl Exports {
 /// The functions of one instance, each found when it is first called.
 pub(super) struct Functions {
     instance: Instance,
-    before: Option<Func>,
-    after: Option<Func>,
-    predict: Option<Func>,
+    /// Of each [`Which`].
+    calls: [Option<Func>; NAMES.len()],
 }
 
 impl Functions {
     pub(super) fn new(instance: Instance) -> Self {
-        Self { instance, before: None, after: None, predict: None }
+        Self { instance, calls: [None; NAMES.len()] }
     }
 
     pub(super) async fn configure(&self, exports: &Exports, store: &mut Store<Ctx>, config: &str) -> wasmtime::Result<Result<(), PluginError>> {
@@ -88,17 +97,14 @@ impl Functions {
 /// A function that takes a request and a payload.
 ///
 /// # Safety
-/// In `wit/`, the function at [`Function::at`] gives [`Function::Gives`], or a `plugin-error`.
+/// In `wit/`, the function [`Function::WHICH`] gives [`Function::Gives`], or a `plugin-error`.
 #[expect(unsafe_code, reason = "what is to be promised is said above")]
 pub(super) unsafe trait Function: Send + 'static {
     /// What the guest gives.
     type Gives: ComponentType + Lift + Send + Sync + 'static;
 
-    /// Where in the component it is.
-    fn at(exports: &Exports) -> Option<&ComponentExportIndex>;
-
-    /// Where it is kept once it was found.
-    fn found(functions: &mut Functions) -> &mut Option<Func>;
+    /// Which it is.
+    const WHICH: Which;
 }
 
 /// `before` of a transform.
@@ -114,42 +120,21 @@ pub(super) enum Predict {}
 // SAFETY: `wit/transform.wit` has it so.
 unsafe impl Function for Before {
     type Gives = Step;
-
-    fn at(exports: &Exports) -> Option<&ComponentExportIndex> {
-        exports.before.as_ref()
-    }
-
-    fn found(functions: &mut Functions) -> &mut Option<Func> {
-        &mut functions.before
-    }
+    const WHICH: Which = Which::Before;
 }
 
 #[expect(unsafe_code, reason = "what is promised is said there")]
 // SAFETY: `wit/transform.wit` has it so.
 unsafe impl Function for After {
     type Gives = Payload;
-
-    fn at(exports: &Exports) -> Option<&ComponentExportIndex> {
-        exports.after.as_ref()
-    }
-
-    fn found(functions: &mut Functions) -> &mut Option<Func> {
-        &mut functions.after
-    }
+    const WHICH: Which = Which::After;
 }
 
 #[expect(unsafe_code, reason = "what is promised is said there")]
 // SAFETY: `wit/predictor.wit` has it so.
 unsafe impl Function for Predict {
     type Gives = Payload;
-
-    fn at(exports: &Exports) -> Option<&ComponentExportIndex> {
-        exports.predict.as_ref()
-    }
-
-    fn found(functions: &mut Functions) -> &mut Option<Func> {
-        &mut functions.predict
-    }
+    const WHICH: Which = Which::Predict;
 }
 
 /// One call into an instance, with all that it takes: it may go on, on another thread, after who began it is gone.
@@ -172,10 +157,10 @@ impl<F: Function> Call<F> {
         exports: &Exports,
         store: &mut Store<Ctx>,
     ) -> wasmtime::Result<Result<F::Gives, PluginError>> {
-        let instance = functions.instance;
-        let function = match F::found(functions) {
+        let Functions { instance, calls } = functions;
+        let function = match &mut calls[F::WHICH as usize] {
             Some(function) => *function,
-            none => *none.insert(find(instance, store, F::at(exports))?),
+            none => *none.insert(find(*instance, store, exports.calls[F::WHICH as usize].as_ref())?),
         };
         let told = self.told.as_ref().map(Told::of);
         #[expect(unsafe_code, reason = "the types were compared when the plugin was loaded")]
