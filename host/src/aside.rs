@@ -1,7 +1,10 @@
 //! Work that takes the processor for milliseconds, on threads that others' requests share.
 
+use std::io;
 use std::time::Duration;
 
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
@@ -62,6 +65,33 @@ fn attributes() -> std::io::Result<libc::sched_attr> {
     // SAFETY: the system writes no more bytes than it is told that there are, and keeps no pointer; zero is this thread.
     let outcome = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size_of::<libc::sched_attr>(), 0) };
     if outcome == 0 { Ok(attributes) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Has threads of another process, those whose names `which` takes, leave one processor to requests; or, with `leave` false,
+/// take whichever they like again. A thread that they start does as they do.
+///
+/// # Errors
+/// Where the system does not say which threads and processors there are.
+pub fn leave_one(process: u32, leave: bool, which: impl Fn(&str) -> bool) -> io::Result<()> {
+    let mut processors = sched_getaffinity(None)?;
+    if leave {
+        let last = (0..CpuSet::MAX_CPU).rev().find(|at| processors.is_set(*at)).unwrap_or_default();
+        if processors.count() < 2 {
+            return Ok(());
+        }
+        processors.unset(last);
+    }
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?;
+        // One that has ended since has no name.
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let id = task.file_name().to_str().and_then(|id| Pid::from_raw(id.parse().ok()?));
+        if let Some(id) = id.filter(|_| which(name.trim_end())) {
+            // Nor can it be told.
+            let _ = sched_setaffinity(Some(id), &processors);
+        }
+    }
+    Ok(())
 }
 
 /// Does `work`, which may take long, on a thread of its own that yields to requests; so do those that it starts.
@@ -139,5 +169,31 @@ mod tests {
             });
         });
         assert_eq!(scheduled(), (nice, before));
+    }
+
+    #[test]
+    fn one_processor_is_left_and_taken_again() {
+        let all = sched_getaffinity(None).unwrap();
+        let (say, said) = std::sync::mpsc::channel();
+        let (go_on, goes_on) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("long-run".to_owned());
+        let thread = thread.spawn(move || {
+            while goes_on.recv().is_ok() {
+                say.send(sched_getaffinity(None).unwrap()).unwrap();
+            }
+        });
+        let processors = || {
+            go_on.send(()).unwrap();
+            said.recv().unwrap()
+        };
+        assert_eq!(processors(), all);
+        let leave = |leave| leave_one(std::process::id(), leave, |name| name == "long-run").unwrap();
+        leave(true);
+        assert_eq!(processors().count(), (all.count() - 1).max(1));
+        assert_eq!(sched_getaffinity(None).unwrap(), all, "others do as before");
+        leave(false);
+        assert_eq!(processors(), all);
+        drop(go_on);
+        thread.unwrap().join().unwrap();
     }
 }

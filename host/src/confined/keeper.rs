@@ -20,6 +20,7 @@ use crate::clock;
 use crate::engine::{BackendError, BudgetShare};
 use crate::runner::RunError;
 use crate::telemetry::metrics::EngineMetrics;
+use crate::tenants::Tenant;
 
 /// Who wants to load waits so long for a process, which may have many models to load again first. Arbitrary.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -29,7 +30,7 @@ const FATAL_LOADS: u32 = 2;
 
 /// Looks after one tenant's process.
 pub struct Keeper {
-    tenant: String,
+    tenant: Arc<Tenant>,
     options: Arc<Options>,
     budget: BudgetShare,
     state: Mutex<State>,
@@ -81,9 +82,9 @@ pub enum LoadError {
 }
 
 impl Keeper {
-    pub(super) fn start(tenant: &str, options: Arc<Options>, budget: BudgetShare) -> std::io::Result<Arc<Self>> {
+    pub(super) fn start(tenant: &Arc<Tenant>, options: Arc<Options>, budget: BudgetShare) -> std::io::Result<Arc<Self>> {
         let keeper = Arc::new(Self {
-            tenant: tenant.to_owned(),
+            tenant: Arc::clone(tenant),
             options,
             budget,
             state: Mutex::new(State { phase: Phase::Idle, wanted: false, breaker: Breaker::default() }),
@@ -142,7 +143,7 @@ impl Keeper {
             let is_alone = process.requests() == 0;
             match process.load(parts.bytes.what(), &file, &parts.manifest) {
                 Ok(facts) => {
-                    tracing::info!(tenant = self.tenant, peak_bytes = facts.peak_bytes, "a model was loaded in its tenant's process");
+                    tracing::info!(tenant = self.tenant.id().as_str(), peak_bytes = facts.peak_bytes, "a model was loaded in its tenant's process");
                     let model = Arc::new(ApartModel::new(Arc::clone(self), parts, &process, facts));
                     self.models.lock().push(Arc::downgrade(&model));
                     if process.is_ended() {
@@ -211,6 +212,10 @@ impl Keeper {
         RunError::EngineGone { retry_after }
     }
 
+    pub(super) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
     pub(super) fn budget(&self) -> &BudgetShare {
         &self.budget
     }
@@ -257,7 +262,7 @@ impl Keeper {
             let ended = match Process::start(&self.options) {
                 Ok(started) => self.serve(started),
                 Err(error) => {
-                    tracing::error!(tenant = self.tenant, %error, "a process of models could not be started");
+                    tracing::error!(tenant = self.tenant.id().as_str(), %error, "a process of models could not be started");
                     true
                 }
             };
@@ -269,7 +274,7 @@ impl Keeper {
     fn serve(&self, started: Started) -> bool {
         let Started { process, mut child, words, hello } = started;
         told_once(&hello);
-        tracing::info!(tenant = self.tenant, pid = child.id(), "a process of models runs");
+        tracing::info!(tenant = self.tenant.id().as_str(), pid = child.id(), "a process of models runs");
         self.bring_back(&process);
         {
             let mut state = self.state.lock();
@@ -285,11 +290,11 @@ impl Keeper {
         }
         let words = words.join().unwrap_or_default();
         if models.is_empty() && process.requests() == 0 {
-            tracing::info!(tenant = self.tenant, "a process of models ended, since there are none");
+            tracing::info!(tenant = self.tenant.id().as_str(), "a process of models ended, since there are none");
             return false;
         }
         let how = status.as_ref().map_or_else(ToString::to_string, ExitStatus::to_string);
-        tracing::warn!(tenant = self.tenant, how, words = words.trim(), "a process of models ended");
+        tracing::warn!(tenant = self.tenant.id().as_str(), how, words = words.trim(), "a process of models ended");
         true
     }
 
@@ -302,7 +307,11 @@ impl Keeper {
             Next::Open(pause) => (pause, true),
         };
         if open {
-            tracing::error!(tenant = self.tenant, seconds = pause.as_secs(), "a process of models ended too often: it is not started for a while");
+            tracing::error!(
+                tenant = self.tenant.id().as_str(),
+                seconds = pause.as_secs(),
+                "a process of models ended too often: it is not started for a while"
+            );
         }
         let until = now + pause;
         state.phase = Phase::Down { until, open };
@@ -324,9 +333,11 @@ impl Keeper {
             }
             match model.load_again(process) {
                 Ok(()) => {}
-                Err(NotLoaded::Refused(error)) => tracing::warn!(tenant = self.tenant, %error, "a model was loaded before, and can't be again"),
+                Err(NotLoaded::Refused(error)) => {
+                    tracing::warn!(tenant = self.tenant.id().as_str(), %error, "a model was loaded before, and can't be again")
+                }
                 Err(NotLoaded::Ended(how)) => {
-                    tracing::warn!(tenant = self.tenant, how, "a process of models ended while it loaded one again");
+                    tracing::warn!(tenant = self.tenant.id().as_str(), how, "a process of models ended while it loaded one again");
                     model.was_fatal();
                     return;
                 }

@@ -165,7 +165,7 @@ impl Lane {
         Ok(self.memory.grow(bytes)?)
     }
 
-    fn begin(&mut self, model: u32, inputs: &[Tensor], terms: Terms, signature: &Signature) -> Result<(), Failure> {
+    fn begin(&mut self, model: u32, inputs: &[Tensor], terms: Terms, signature: &Signature, here: bool) -> Result<(), Failure> {
         self.enlarge(Memory::needs(inputs.iter().map(|tensor| tensor.data.len())))?;
         let mut end = 0;
         let mut pieces = Vec::with_capacity(inputs.len());
@@ -183,6 +183,7 @@ impl Lane {
             left_us: micros(terms.deadline.left()),
             priority: terms.priority,
             timeout_us: terms.timeout.map(micros),
+            here,
             inputs: pieces,
         };
         Ok(self.socket.send(&Ask::Run(run), &mut self.room)?)
@@ -201,6 +202,15 @@ pub(super) struct Held {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+/// How a model runs.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// The thread waits for it, for a while: one that is blocked is woken sooner than one that is told of a socket.
+    pub(super) blocks: bool,
+    /// In the process, on the lane's thread.
+    pub(super) here: bool,
+}
+
 /// What became of a run.
 pub(super) struct Answer {
     pub(super) outcome: Result<Ran, RunError>,
@@ -214,14 +224,13 @@ impl Held {
         Self { process, lane: Some(lane), pending: false, is_unwanted: false, permit: Some(permit) }
     }
 
-    /// Runs a model. With `block` the thread waits for it, for a while: a thread that is blocked is woken sooner than one
-    /// that is told of a socket.
-    pub(super) async fn run(&mut self, model: u32, signature: &Signature, inputs: &[Tensor], terms: Terms, block: bool) -> Result<Answer, Failure> {
+    /// Runs a model.
+    pub(super) async fn run(&mut self, model: u32, signature: &Signature, inputs: &[Tensor], terms: Terms, how: How) -> Result<Answer, Failure> {
         let most = self.process.max_bytes();
         let lane = self.lane.as_mut().ok_or(Failure::Gone)?;
-        lane.begin(model, inputs, terms, signature)?;
+        lane.begin(model, inputs, terms, signature, how.here)?;
         self.pending = true;
-        let answered = lane.answer(signature, most, block).await;
+        let answered = lane.answer(signature, most, how.blocks).await;
         self.pending = false;
         if answered.is_err() {
             // Who is at its other end goes with it.

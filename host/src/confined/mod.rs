@@ -73,7 +73,7 @@ impl Confined {
         if let Some(keeper) = keepers.get(tenant.id()) {
             return Ok(Arc::clone(keeper));
         }
-        let keeper = Keeper::start(tenant.id().as_str(), Arc::clone(&self.options), self.budget.share_of(tenant))?;
+        let keeper = Keeper::start(tenant, Arc::clone(&self.options), self.budget.share_of(tenant))?;
         keepers.insert(tenant.id().clone(), Arc::clone(&keeper));
         Ok(keeper)
     }

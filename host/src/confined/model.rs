@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bulkhead_registry::Batching;
 
 use super::keeper::Keeper;
-use super::lane::{Answer, Failure};
+use super::lane::{Answer, Failure, How};
 use super::process::{NotLoaded, Process};
 use super::wire::{Facts, Order, Since, What};
 use crate::clock::{self, nanos};
@@ -210,8 +210,14 @@ impl ApartModel {
     }
 
     async fn answer(&self, place: &Place, inputs: &[Tensor], terms: Terms, under_way: i64) -> Result<Answer, Failure> {
+        let is_long = !self.inline.load(Ordering::Relaxed);
+        let leaves_one = is_long && self.keeper.tenant().shares();
+        if is_long {
+            place.process.leave_one(leaves_one);
+        }
+        let how = How { blocks: self.blocks(under_way), here: !leaves_one };
         let mut lane = place.process.lane(terms.deadline).await?;
-        let ran = lane.run(place.model, &self.signature, inputs, terms, self.blocks(under_way));
+        let ran = lane.run(place.model, &self.signature, inputs, terms, how);
         tokio::time::timeout_at(terms.deadline.moment().into(), ran).await.unwrap_or(Err(Failure::Late))
     }
 }

@@ -17,6 +17,7 @@ use super::lane::{Failure, Held, Lane};
 use super::socket::{Packet, Socket};
 use super::wire::{Ask, Facts, Hello, Order, Told, What};
 use super::{Options, SUBCOMMAND};
+use crate::aside;
 use crate::clock::Deadline;
 use crate::engine::{BackendError, Budget, BudgetShare};
 
@@ -48,6 +49,8 @@ pub(super) struct Process {
     /// For loads, which come one after another.
     loads: Mutex<Lane>,
     is_ended: AtomicBool,
+    /// Whether its models' threads leave one processor to requests; none where there are some that were not told.
+    leaves_one: Mutex<Option<bool>>,
     /// Of the memory of all lanes.
     budget: BudgetShare,
 }
@@ -113,6 +116,7 @@ impl Process {
             next_lane: AtomicU32::new(1),
             loads: Mutex::new(loads),
             is_ended: AtomicBool::new(false),
+            leaves_one: Mutex::default(),
             budget,
         };
         Ok((Arc::new(process), hello))
@@ -156,6 +160,20 @@ impl Process {
     pub(super) fn end(&self) {
         // Who has ended already can't be told.
         let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+    }
+
+    /// Has its models' threads leave one processor to requests, or no longer; what runs on a lane's thread does not.
+    pub(super) fn leave_one(&self, leave: bool) {
+        if self.leaves_one.lock().replace(leave) == Some(leave) || self.is_ended() {
+            return;
+        }
+        let id = self.id;
+        tokio::task::spawn_blocking(move || {
+            let of_models = |name: &str| matches!(name, "bulkhead-engine" | "bulkhead-load");
+            if let Err(error) = aside::leave_one(id, leave, of_models) {
+                tracing::debug!(%error, "a process of models leaves no processor to requests");
+            }
+        });
     }
 
     /// A lane for a request, as soon as there is one.
@@ -214,6 +232,7 @@ impl Process {
         loop {
             match lane.told(FACTS_AT_MOST).map_err(failed)? {
                 Some(Told::Loaded { facts_bytes }) => {
+                    *self.leaves_one.lock() = None;
                     let facts = lane.memory().take(0, usize::try_from(facts_bytes).unwrap_or(usize::MAX));
                     let facts = facts.and_then(|facts| serde_json::from_slice::<Facts>(&facts).ok());
                     return facts.ok_or_else(|| failed(Failure::Rule("what it says of a model is nothing")));

@@ -63,6 +63,8 @@ pub struct Model {
     /// The watch had to end an inline run, replies have an order, requests wait for company, a graphics card runs it, or
     /// nobody knows how long a run takes.
     never_inline: AtomicBool,
+    /// Neither do replies have an order, nor do requests wait for company, nor does a graphics card run it.
+    runs_here: bool,
     mean_nanos: AtomicU64,
     next_run: AtomicU64,
     /// Of its file, once for each session; counted in the metrics for as long as it lives.
@@ -190,6 +192,7 @@ impl Model {
             under_way: AtomicUsize::new(0),
             inline: AtomicBool::new(inline),
             never_inline: AtomicBool::new(never_inline),
+            runs_here: !(on_gpu || batching.preserve_ordering || waits),
             batching,
             mean_nanos: AtomicU64::new(learned.run.map_or(u64::MAX, nanos)),
             next_run: AtomicU64::new(1),
@@ -251,6 +254,47 @@ impl Model {
         self.learn(inference);
         self.shared.ran(rows, Duration::ZERO, inference, Duration::ZERO);
         Ok(answer(outputs, start - arrived, inference))
+    }
+
+    /// Runs on this thread, which has nothing else to do, however long it takes: until [`Model::end`] is told of the run that
+    /// `begun` is told of. Gives the inputs back where others are before them, or have company to wait for.
+    ///
+    /// # Errors
+    /// The run's own are within.
+    pub fn run_here(&self, inputs: Vec<Tensor>, begun: impl FnOnce(u64)) -> Result<Result<Ran, RunError>, Vec<Tensor>> {
+        if !self.runs_here {
+            return Err(inputs);
+        }
+        let arrived = clock::now();
+        let arranged = self.shared.signature.arrange(inputs).and_then(|inputs| Ok((self.share(&inputs)?, inputs)));
+        let (share, inputs) = match arranged {
+            Ok(arranged) => arranged,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some((at, mut session)) = self.shared.idle_session() else { return Err(inputs) };
+        let (watch, run) = (&self.shared.watches[at], self.next_run.fetch_add(1, Ordering::Relaxed));
+        let start = clock::now();
+        watch.begin([run], None);
+        begun(run);
+        let outputs = session.outputs(&inputs, watch.stop());
+        watch.finish();
+        drop(session);
+        let inference = start.elapsed();
+        self.learn(inference);
+        self.shared.ran(share.rows, Duration::ZERO, inference, Duration::ZERO);
+        Ok(answer(outputs, start - arrived, inference))
+    }
+
+    /// Ends a run that nobody waits for any more, if it is under way still.
+    pub fn end(&self, run: u64) {
+        self.shared.end(run);
+    }
+
+    fn share(&self, inputs: &[Tensor]) -> Result<Share, RunError> {
+        match &self.shared.layout {
+            Some(layout) => layout.share(&self.shared.signature, inputs),
+            None => Ok(Share::ALONE),
+        }
     }
 
     async fn run_on_owner(&self, inputs: Vec<Tensor>, share: Share, terms: Terms) -> Result<Ran, RunError> {
@@ -388,10 +432,7 @@ impl Runner for Model {
 
     async fn run(&self, inputs: Vec<Tensor>, terms: Terms) -> Result<Ran, RunError> {
         let mut inputs = self.shared.signature.arrange(inputs)?;
-        let share = match &self.shared.layout {
-            Some(layout) => layout.share(&self.shared.signature, &inputs)?,
-            None => Share::ALONE,
-        };
+        let share = self.share(&inputs)?;
         let under_way = self.enter();
         if self.runs_inline() && under_way.as_ref().is_none_or(|under_way| under_way.alone) {
             match self.run_inline(inputs, share.rows, terms.deadline) {
@@ -427,9 +468,7 @@ impl Drop for Unwanted<'_> {
         if let Some(run) = self.run
             && !self.shared.queue.withdraw(run)
         {
-            for watch in &*self.shared.watches {
-                watch.unwanted(run);
-            }
+            self.shared.end(run);
         }
     }
 }

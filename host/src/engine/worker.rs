@@ -50,6 +50,19 @@ impl Shared {
         Some((0, self.sessions[0].try_lock_for(INLINE_WAIT)?))
     }
 
+    /// A session that is free while nothing waits for one.
+    pub(super) fn idle_session(&self) -> Option<(usize, MutexGuard<'_, Box<dyn Backend>>)> {
+        let free = || self.sessions.iter().enumerate().find_map(|(at, session)| Some((at, session.try_lock()?)));
+        if self.queue.is_empty() { free() } else { None }
+    }
+
+    /// Nobody waits for that request any more.
+    pub(super) fn end(&self, run: u64) {
+        for watch in &*self.watches {
+            watch.unwanted(run);
+        }
+    }
+
     /// Counts a run.
     pub(super) fn ran(&self, rows: usize, assembly: Duration, inference: Duration, split: Duration) {
         self.metrics.ran(rows);

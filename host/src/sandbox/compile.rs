@@ -105,8 +105,10 @@ impl Compiler {
         if let Some(config) = &config {
             command.args(["--config-bytes", &config.len().to_string()]);
         }
-        let mut child =
-            command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(host)?;
+        // One processor is left to requests.
+        let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1));
+        command.env_clear().env("RAYON_NUM_THREADS", threads.to_string());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(host)?;
         let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(Refused::Host("the compiler's process has no pipes".to_owned()));
         };

@@ -3,7 +3,8 @@
 //! A guest begins on the thread that its request came in on: going to another one and back costs more than most guests take.
 //! One that is still there after a tick or two goes on elsewhere, and the next one of its kind begins there. The threads for
 //! these yield to those that requests come in on, by the system's own scheduler, which interrupts anything at any moment. What
-//! is long shares them by the tenants' weights, a tick at a time.
+//! is long shares them by the tenants' weights, a tick at a time. While several tenants have requests one of the threads rests,
+//! so that there is a processor which requests need not share: beside a nice thread the system does not look for a better one.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -94,6 +95,7 @@ impl Pace {
 pub(super) struct Overtime(Arc<Shared>);
 
 struct Shared {
+    threads: usize,
     state: Mutex<State>,
     ready: Condvar,
 }
@@ -101,6 +103,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: FairQueue<Runnable<Job>>,
+    running: usize,
     stopped: bool,
 }
 
@@ -114,8 +117,9 @@ struct Job {
 impl Overtime {
     /// Starts so many threads.
     pub(super) fn start(threads: usize) -> std::io::Result<Self> {
-        let this = Self(Arc::new(Shared { state: Mutex::default(), ready: Condvar::new() }));
-        for _ in 0..threads.max(1) {
+        let threads = threads.max(1);
+        let this = Self(Arc::new(Shared { threads, state: Mutex::default(), ready: Condvar::new() }));
+        for _ in 0..threads {
             let shared = Arc::clone(&this.0);
             std::thread::Builder::new().name("bulkhead-guests".to_owned()).spawn(move || {
                 yield_to_requests();
@@ -173,9 +177,20 @@ impl Shared {
         let mut state = self.state.lock();
         if !state.stopped {
             state.waiting.push(&tenant, runnable);
+            let has_room = self.has_room(&state);
             drop(state);
-            self.ready.notify_one();
+            if has_room {
+                self.ready.notify_one();
+            }
         }
+    }
+
+    /// Something waits, and one more thread may run it.
+    fn has_room(&self, state: &State) -> bool {
+        state.waiting.next().is_some_and(|tenant| {
+            let at_once = if tenant.shares() { (self.threads - 1).max(1) } else { self.threads };
+            state.running < at_once
+        })
     }
 
     fn work(&self) {
@@ -184,13 +199,21 @@ impl Shared {
             if state.stopped {
                 return;
             }
-            let Some(runnable) = state.waiting.pop() else {
+            let next = if self.has_room(&state) { state.waiting.pop() } else { None };
+            let Some(runnable) = next else {
                 self.ready.wait(&mut state);
                 continue;
             };
+            state.running += 1;
+            let has_room = self.has_room(&state);
             drop(state);
+            if has_room {
+                // For one that rested until now.
+                self.ready.notify_one();
+            }
             let (tenant, ran) = run(runnable);
             state = self.state.lock();
+            state.running -= 1;
             state.waiting.charge(&tenant, ran);
         }
     }
@@ -208,6 +231,7 @@ fn run(runnable: Runnable<Job>) -> (Arc<Tenant>, Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
     use std::thread::{self, ThreadId};
 
     use super::*;
@@ -275,6 +299,60 @@ mod tests {
         let other = Pace::default();
         other.grows_long();
         overtime.run(&tenant, &other, Guest::new(busy(Duration::ZERO))).await.unwrap();
+    }
+
+    /// How many of so many guests run at once on two threads, at most.
+    async fn at_once(tenants: &Tenants, crowd: usize) -> usize {
+        let (overtime, tenant) = (Arc::new(Overtime::start(2).unwrap()), tenants.tenant(&"a".parse().unwrap()));
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let guests = (0..crowd).map(|_| {
+            let (overtime, tenant, running, most) = (Arc::clone(&overtime), Arc::clone(&tenant), Arc::clone(&running), Arc::clone(&most));
+            tokio::spawn(async move {
+                let pace = Pace::default();
+                pace.grows_long();
+                let guest = async move {
+                    for _ in 0..20 {
+                        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(1));
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                    }
+                };
+                overtime.run(&tenant, &pace, Guest::new(guest)).await.unwrap();
+            })
+        });
+        for guest in guests.collect::<Vec<_>>() {
+            guest.await.unwrap();
+        }
+        most.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn one_thread_rests_while_tenants_share() {
+        let tenants = Tenants::new(bulkhead_registry::Quotas::default(), 1);
+        assert_eq!(at_once(&tenants, 8).await, 2);
+        let turns = crate::tenants::Turns::new(1);
+        let meet = async || {
+            for name in ["a", "b"] {
+                turns.in_turn(&tenants.tenant(&name.parse().unwrap()), std::pin::pin!(async {})).await;
+            }
+        };
+        let go_on_meeting = async {
+            loop {
+                meet().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        meet().await;
+        tokio::select! {
+            most = at_once(&tenants, 8) => assert_eq!(most, 1),
+            () = go_on_meeting => {}
+        }
+        // A second later they no longer do.
+        while tenants.tenant(&"a".parse().unwrap()).shares() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(at_once(&tenants, 8).await, 2);
     }
 
     #[tokio::test]

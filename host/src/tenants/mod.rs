@@ -5,6 +5,7 @@ mod fair;
 mod held;
 mod places;
 mod share;
+mod sharing;
 mod tenant;
 mod turns;
 
@@ -21,6 +22,7 @@ pub use held::Held;
 use places::Kind;
 pub use places::{Full, Place, Places};
 pub(crate) use share::exceeds_share;
+use sharing::Sharing;
 pub use tenant::{Said, Tenant};
 pub use turns::{Turn, Turns};
 
@@ -44,6 +46,7 @@ pub struct Tenants {
     defaults: Quotas,
     places: Arc<Places>,
     streams: Arc<Places>,
+    sharing: Sharing,
 }
 
 impl Tenants {
@@ -55,6 +58,7 @@ impl Tenants {
             defaults,
             places: Arc::new(Places::new(Kind::Request, places)),
             streams: Arc::new(Places::new(Kind::Stream, places)),
+            sharing: Sharing::default(),
         }
     }
 
@@ -64,7 +68,7 @@ impl Tenants {
         if let Some(tenant) = self.table.load().get(id) {
             return Arc::clone(tenant);
         }
-        let new = Arc::new(Tenant::new(id.clone(), Said::default(), &self.defaults));
+        let new = Arc::new(Tenant::new(id.clone(), Said::default(), &self.defaults, self.sharing.clone()));
         self.table.rcu(|table| {
             let mut table = HashMap::clone(table);
             table.entry(id.clone()).or_insert_with(|| Arc::clone(&new));

@@ -10,9 +10,9 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 
-use super::Exceeded;
 use super::compile::CompileTime;
 use super::places::Kind;
+use super::{Exceeded, Sharing};
 
 /// What to do where `stored_mb` is used up.
 const STORE_LESS: &str = "delete versions or plugins that are not needed";
@@ -79,13 +79,14 @@ pub struct Tenant {
     storing: tokio::sync::Mutex<()>,
     /// Held by who has something compiled.
     compiling: tokio::sync::Mutex<()>,
+    pub(super) sharing: Sharing,
 }
 
 impl Tenant {
     /// The weight of one about which nothing was said.
     pub(super) const WEIGHT: u32 = 100;
 
-    pub(super) fn new(id: TenantId, said: Said, defaults: &Quotas) -> Self {
+    pub(super) fn new(id: TenantId, said: Said, defaults: &Quotas, sharing: Sharing) -> Self {
         Self {
             id,
             holds: ArcSwap::from_pointee(Holds::new(said, defaults)),
@@ -95,6 +96,7 @@ impl Tenant {
             compiled: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
             compiling: tokio::sync::Mutex::default(),
+            sharing,
         }
     }
 
@@ -102,6 +104,13 @@ impl Tenant {
     #[must_use]
     pub fn id(&self) -> &TenantId {
         &self.id
+    }
+
+    /// It and another tenant have requests just now, or have had some within the last second: what takes long leaves one
+    /// processor to those that do not.
+    #[must_use]
+    pub fn shares(&self) -> bool {
+        self.sharing.is_now()
     }
 
     pub(super) fn say(&self, said: Said, defaults: &Quotas) {

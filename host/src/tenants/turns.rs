@@ -122,7 +122,10 @@ impl State {
         match &self.last {
             Some(last) if Arc::ptr_eq(last, tenant) => {}
             last => {
-                self.shared_until = last.as_ref().map(|_| now + SHARED_FOR);
+                if last.is_some() {
+                    self.shared_until = Some(now + SHARED_FOR);
+                    tenant.sharing.goes_on(now, SHARED_FOR);
+                }
                 self.last = Some(Arc::clone(tenant));
             }
         }

@@ -6,11 +6,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::Abortable;
+use futures_util::future::{AbortHandle, Abortable};
 use tokio::runtime::Handle;
 
+use super::Current;
 use super::models::{Entry, Models};
-use super::{AbortHandle, Current};
 use crate::clock::Deadline;
 use crate::confined::memory::Memory;
 use crate::confined::socket::{Packet, Socket};
@@ -79,11 +79,11 @@ impl Serving {
         let Some(entry) = self.models.get(run.model) else {
             return self.socket.send(&Told::Failed { error: RunError::Stopped, since: Since::default() }, &mut self.room);
         };
-        let (id, terms) = (run.run, terms(&run));
+        let (id, here, terms) = (run.run, run.here, terms(&run));
         let inputs = self.inputs(&entry, run.inputs).ok_or(io::ErrorKind::InvalidData)?;
         let outcome = match super::tried(&inputs) {
             Some(how) => Some(Err(RunError::Failed(how))),
-            None => self.outcome(&entry, id, inputs, terms),
+            None => self.outcome(&entry, id, inputs, terms, here),
         };
         let told = match outcome {
             Some(Ok(ran)) => {
@@ -98,12 +98,26 @@ impl Serving {
     }
 
     /// None where it was ended because nobody waits for it.
-    fn outcome(&self, entry: &Entry, run: u64, inputs: Vec<Tensor>, terms: Terms) -> Option<Result<Ran, RunError>> {
-        let (handle, registration) = AbortHandle::new_pair();
-        self.current.begin(run, &handle);
-        let outcome = self.runtime.block_on(Abortable::new(entry.model.run(inputs, terms), registration));
-        self.current.over();
-        outcome.ok()
+    fn outcome(&self, entry: &Entry, run: u64, inputs: Vec<Tensor>, terms: Terms, here: bool) -> Option<Result<Ran, RunError>> {
+        let current = &self.current;
+        // Without a hand-over to a thread of the model's and back.
+        let run_here = |inputs| {
+            entry.model.run_here(inputs, |at| {
+                let model = Arc::clone(&entry.model);
+                current.begin(run, move || model.end(at));
+            })
+        };
+        let ran = if here { run_here(inputs) } else { Err(inputs) };
+        let outcome = ran.map_or_else(
+            |inputs| {
+                let (handle, registration) = AbortHandle::new_pair();
+                current.begin(run, move || handle.abort());
+                self.runtime.block_on(Abortable::new(entry.model.run(inputs, terms), registration)).ok()
+            },
+            Some,
+        );
+        current.over();
+        outcome
     }
 
     /// The tensors in the memory; none where the host is at odds with itself.

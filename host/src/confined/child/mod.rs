@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::future::AbortHandle;
 use parking_lot::Mutex;
 
 use super::memory::length;
@@ -27,8 +26,8 @@ use crate::tensor::Tensor;
 use lane::Serving;
 use models::Models;
 
-/// Bytes of the stack of a thread that serves a lane: kernels of a tiny model run on it.
-const LANE_STACK: usize = 512 << 10;
+/// Bytes of the stack of a thread that serves a lane: models run on it, as they do on threads of their own, which have as much.
+const LANE_STACK: usize = 2 << 20;
 
 /// How it is to be run.
 pub struct ProcessOptions {
@@ -42,11 +41,14 @@ pub struct ProcessOptions {
     pub max_queued_bytes: usize,
 }
 
+/// What ends a run.
+type End = Box<dyn Fn() + Send>;
+
 /// What a lane runs just now.
 #[derive(Default)]
 struct Current {
     /// The run, and what ends it.
-    running: Mutex<Option<(u64, AbortHandle)>>,
+    running: Mutex<Option<(u64, End)>>,
     /// All runs up to this one are of no use to anybody.
     unwanted: AtomicU64,
 }
@@ -55,16 +57,17 @@ impl Current {
     /// Nobody waits for that run any more; it may not have come yet.
     fn end(&self, run: u64) {
         self.unwanted.fetch_max(run, Ordering::SeqCst);
-        if let Some((_, handle)) = self.running.lock().as_ref().filter(|(running, _)| *running <= run) {
-            handle.abort();
+        if let Some((_, end)) = self.running.lock().as_ref().filter(|(running, _)| *running <= run) {
+            end();
         }
     }
 
-    /// A run begins.
-    fn begin(&self, run: u64, handle: &AbortHandle) {
-        *self.running.lock() = Some((run, handle.clone()));
+    /// A run is under way, which is ended like this.
+    fn begin(&self, run: u64, end: impl Fn() + Send + 'static) {
+        let mut running = self.running.lock();
+        let (_, end) = running.insert((run, Box::new(end)));
         if self.unwanted.load(Ordering::SeqCst) >= run {
-            handle.abort();
+            end();
         }
     }
 
