@@ -142,13 +142,15 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         blobs: tokio::sync::RwLock::default(),
         turns: Mutex::new(HashMap::new()),
     });
+    // One is left to who has less than others.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Arc::new(AppState {
         loader,
         metrics,
         access: Access { authenticator, open_docs: config.auth.open_docs, audit, tenants: Arc::clone(&tenants) },
         identity,
         tenants,
-        turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        turns: Turns::new(cores - 1),
         http: config.http.clone(),
         nv_names: config.telemetry.nv_names,
         life: Life::default(),

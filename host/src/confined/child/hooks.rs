@@ -5,6 +5,8 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
+
 use crate::tensor::Tensor;
 
 pub(super) fn tried(inputs: &[Tensor]) -> Option<String> {
@@ -33,6 +35,8 @@ fn escape() -> String {
         ("listen", TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)),
         // No limit counts it: it belongs to nobody alone.
         ("make a file of memory", rustix::fs::memfd_create("escaped", rustix::fs::MemfdFlags::CLOEXEC).map(drop).map_err(Into::into)),
+        // It could as well say so of the host's threads.
+        ("choose processors", sched_getaffinity(None).and_then(|all| sched_setaffinity(None, &all)).map_err(Into::into)),
         ("make code", memmap2::MmapMut::map_anon(4096).and_then(memmap2::MmapMut::make_exec).map(drop)),
     ];
     let done: Vec<_> = tried.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(what, _)| *what).collect();
