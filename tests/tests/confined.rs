@@ -12,10 +12,11 @@ use bulkhead::confined::{Confined, Options};
 use bulkhead::engine::Engine;
 use bulkhead::runner::{RunError, Runner, Terms};
 use bulkhead::telemetry::metrics::Metrics;
-use bulkhead::tenants::Tenants;
+use bulkhead::tenants::{Tenants, Turns};
 use bulkhead::tensor::{Datatype, Tensor};
 use bulkhead_registry::{Manifest, Quotas};
 use bulkhead_tests::{Answer, Setup, TestHost, eventually, fixtures, onnx};
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -168,6 +169,86 @@ async fn who_waits_for_a_process_that_is_killed_is_told_and_the_next_are_answere
     eventually("a process without models ends", SOON, async || !is_there(process)).await;
     assert_eq!(host.post_json("/v2/repository/models/add_one/load", &json!({})).await.status, 200);
     answers(&host, "add_one").await;
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_waits_for_is_ended_and_its_process_is_not() {
+    let host = confined().start().await;
+    host.plain(&["slow"]).await;
+    assert_eq!(host.predict("slow", &rounds(500)).await.status, 200);
+    for _ in 0..3 {
+        let body = rounds(FOREVER);
+        let gone = tokio::time::timeout(Duration::from_millis(300), join_all((0..3).map(|_| host.predict("slow", &body)))).await;
+        assert!(gone.is_err());
+        // The session is free again, long before any deadline.
+        let next = tokio::time::timeout(Duration::from_secs(10), host.predict("slow", &rounds(3))).await;
+        assert_eq!(next.expect("an answer soon").status, 200);
+    }
+    // And so it is where it is the time that has run out.
+    let request = host.request(Method::POST, "/v1/models/slow/predict").header("x-bulkhead-timeout-ms", "300").json(&rounds(FOREVER));
+    host.send(request).await.error(504, "deadline_exceeded");
+    assert_eq!(host.predict("slow", &rounds(3)).await.status, 200);
+    assert_eq!(processes(&host).len(), 1);
+}
+
+#[tokio::test]
+async fn while_tenants_share_threads_of_models_leave_one_processor() {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return bulkhead_tests::cannot_run_here("there is one processor alone");
+    }
+    let library = find_onnxruntime(None).expect("ONNX Runtime's library: `make setup` fetches it");
+    let engine = Engine::start(&library, 2, 1 << 30).unwrap();
+    let options = Options { program: fixtures::bulkhead(), library, cores: 2, memory_bytes: 256 << 20, max_queued_bytes: 1 << 30 };
+    let (confined, tenants, turns) = (Confined::new(options, &engine), Tenants::new(Quotas::default(), 1), Turns::new(1));
+    let [one, other] = ["one", "other"].map(|name| tenants.tenant(&name.parse().expect("a name")));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), fixtures::model("add_one")).unwrap();
+    let (manifest, metrics) = (Manifest::from_toml(PLAIN).unwrap(), Metrics::new().unwrap());
+    let keeper = confined.of(&one).unwrap();
+    let load = async |name: &str| keeper.load(file.path().to_owned(), &manifest, metrics.engine("one", name, "1.0.0")).await.unwrap();
+    let model = load("m").await;
+    let process = keeper.process_id().expect("a process");
+    // Which processors those of its threads may take that have this name.
+    let processors = |named: &str| {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let status = |thread: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let field = |status: &str, name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        let mut found: Vec<_> =
+            threads.map(status).filter(|status| field(status, "Name:") == named).map(|status| field(&status, "Cpus_allowed:")).collect();
+        found.sort();
+        found.dedup();
+        assert!(!found.is_empty(), "no thread has the name `{named}`");
+        found
+    };
+    run(&*model, "x").await.unwrap();
+    let all = processors("bulkhead-lane");
+    assert_eq!(processors("bulkhead-engine"), all);
+    let meet = async || {
+        for tenant in [&one, &other] {
+            turns.in_turn(tenant, std::pin::pin!(async {})).await;
+        }
+        run(&*model, "x").await.unwrap();
+    };
+    eventually("one is left", SOON, async || {
+        meet().await;
+        processors("bulkhead-engine") != all
+    })
+    .await;
+    assert_eq!(processors("bulkhead-lane"), all);
+    // One that is loaded meanwhile leaves it too.
+    let _second = load("n").await;
+    eventually("all of them leave it", SOON, async || {
+        meet().await;
+        let left = processors("bulkhead-engine");
+        left.len() == 1 && left != all
+    })
+    .await;
+    eventually("it is taken again", SOON, async || {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        run(&*model, "x").await.unwrap();
+        processors("bulkhead-engine") == all
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -207,7 +207,7 @@ pub(super) struct Held {
 pub(super) struct How {
     /// The thread waits for it, for a while: one that is blocked is woken sooner than one that is told of a socket.
     pub(super) blocks: bool,
-    /// In the process, on the lane's thread.
+    /// In the process, on the lane's thread, however long it takes.
     pub(super) here: bool,
 }
 

@@ -210,12 +210,10 @@ impl ApartModel {
     }
 
     async fn answer(&self, place: &Place, inputs: &[Tensor], terms: Terms, under_way: i64) -> Result<Answer, Failure> {
-        let is_long = !self.inline.load(Ordering::Relaxed);
-        let leaves_one = is_long && self.keeper.tenant().shares();
-        if is_long {
-            place.process.leave_one(leaves_one);
-        }
-        let how = How { blocks: self.blocks(under_way), here: !leaves_one };
+        let shares = self.keeper.tenant().shares();
+        place.process.leave_one(shares);
+        // What is long there runs on threads of the model, which leave one processor then; what is short runs here all the same.
+        let how = How { blocks: self.blocks(under_way), here: !shares };
         let mut lane = place.process.lane(terms.deadline).await?;
         let ran = lane.run(place.model, &self.signature, inputs, terms, how);
         tokio::time::timeout_at(terms.deadline.moment().into(), ran).await.unwrap_or(Err(Failure::Late))

@@ -49,8 +49,10 @@ pub(super) struct Process {
     /// For loads, which come one after another.
     loads: Mutex<Lane>,
     is_ended: AtomicBool,
-    /// Whether its models' threads leave one processor to requests; none where there are some that were not told.
-    leaves_one: Mutex<Option<bool>>,
+    /// Whether its models' threads are to leave one processor to requests.
+    leaves_one: AtomicBool,
+    /// Held by who tells them.
+    telling: Mutex<()>,
     /// Of the memory of all lanes.
     budget: BudgetShare,
 }
@@ -116,7 +118,8 @@ impl Process {
             next_lane: AtomicU32::new(1),
             loads: Mutex::new(loads),
             is_ended: AtomicBool::new(false),
-            leaves_one: Mutex::default(),
+            leaves_one: AtomicBool::new(false),
+            telling: Mutex::default(),
             budget,
         };
         Ok((Arc::new(process), hello))
@@ -162,18 +165,26 @@ impl Process {
         let _ = pidfd_send_signal(&self.handle, Signal::KILL);
     }
 
-    /// Has its models' threads leave one processor to requests, or no longer; what runs on a lane's thread does not.
-    pub(super) fn leave_one(&self, leave: bool) {
-        if self.leaves_one.lock().replace(leave) == Some(leave) || self.is_ended() {
+    /// Has its models' threads leave one processor to requests, or no longer; what runs on a lane's thread does not. One that was
+    /// taken over can give its threads whichever names it likes: it steps back for requests all the same.
+    pub(super) fn leave_one(self: &Arc<Self>, leave: bool) {
+        if self.leaves_one.load(Ordering::Relaxed) != leave && self.leaves_one.swap(leave, Ordering::SeqCst) != leave {
+            let process = Arc::clone(self);
+            tokio::task::spawn_blocking(move || process.tell_threads());
+        }
+    }
+
+    /// Blocks for as long as it takes to look through them.
+    fn tell_threads(&self) {
+        // Who comes last tells what holds then.
+        let _one_by_one = self.telling.lock();
+        if self.is_ended() {
             return;
         }
-        let id = self.id;
-        tokio::task::spawn_blocking(move || {
-            let of_models = |name: &str| matches!(name, "bulkhead-engine" | "bulkhead-load");
-            if let Err(error) = aside::leave_one(id, leave, of_models) {
-                tracing::debug!(%error, "a process of models leaves no processor to requests");
-            }
-        });
+        let of_models = |name: &str| matches!(name, "bulkhead-engine" | "bulkhead-load");
+        if let Err(error) = aside::leave_one(self.id, self.leaves_one.load(Ordering::SeqCst), of_models) {
+            tracing::debug!(%error, "a process of models leaves no processor to requests");
+        }
     }
 
     /// A lane for a request, as soon as there is one.
@@ -232,7 +243,9 @@ impl Process {
         loop {
             match lane.told(FACTS_AT_MOST).map_err(failed)? {
                 Some(Told::Loaded { facts_bytes }) => {
-                    *self.leaves_one.lock() = None;
+                    if self.leaves_one.load(Ordering::SeqCst) {
+                        self.tell_threads();
+                    }
                     let facts = lane.memory().take(0, usize::try_from(facts_bytes).unwrap_or(usize::MAX));
                     let facts = facts.and_then(|facts| serde_json::from_slice::<Facts>(&facts).ok());
                     return facts.ok_or_else(|| failed(Failure::Rule("what it says of a model is nothing")));

@@ -41,7 +41,7 @@ pub(super) struct Run {
     pub(super) left_us: u64,
     pub(super) priority: u64,
     pub(super) timeout_us: Option<u64>,
-    /// On the thread of the lane where that is possible, rather than on one of the model's own.
+    /// On the thread of the lane, however long it takes, where nothing else waits for the model.
     pub(super) here: bool,
     pub(super) inputs: Vec<Piece>,
 }

@@ -211,8 +211,8 @@ impl Engine {
         self.load_with(artifact, options, fitting)
     }
 
-    /// Loads a model that came as bytes, with one session and one thread. It is not tried, and only ever runs on a thread of
-    /// its own. It is not optimised either: a few bytes may ask for constants of gigabytes. Blocks for as long as that takes.
+    /// Loads a model that came as bytes, with one session and one thread. It is not tried, and never runs inline.
+    /// It is not optimised either: a few bytes may ask for constants of gigabytes. Blocks for as long as that takes.
     ///
     /// # Errors
     /// With the runtime's own message; or where the model says that parts of it lie in files.

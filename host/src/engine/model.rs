@@ -2,7 +2,8 @@
 //!
 //! Handing a request to another thread and back costs more than a tiny model takes. So a model whose runs take
 //! microseconds, as measured when it is loaded and at each run since, runs *inline*: on the thread that asks. Any other
-//! runs on *owner* threads, one for each session, behind a bounded queue. A run that turns out long on a caller's
+//! runs on *owner* threads, one for each session, behind a bounded queue; or on the thread that asks where that has nothing else
+//! to do, as in a process of models. A run that turns out long on a caller's
 //! thread (its time may depend on the data) is ended by the watch, run again on an owner thread, and the model never
 //! runs inline again. A tiny model whose requests gain by sharing a run does so only while it has a single request.
 
@@ -256,13 +257,14 @@ impl Model {
         Ok(answer(outputs, start - arrived, inference))
     }
 
-    /// Runs on this thread, which has nothing else to do, however long it takes: until [`Model::end`] is told of the run that
-    /// `begun` is told of. Gives the inputs back where others are before them, or have company to wait for.
+    /// Runs on this thread, which has nothing else to do, until it is over, or the deadline is, or [`Model::end`] is told of the
+    /// run that `begun` is told of. Gives the inputs back where others are before them, or could share their run.
     ///
     /// # Errors
     /// The run's own are within.
-    pub fn run_here(&self, inputs: Vec<Tensor>, begun: impl FnOnce(u64)) -> Result<Result<Ran, RunError>, Vec<Tensor>> {
-        if !self.runs_here {
+    pub fn run_here(&self, inputs: Vec<Tensor>, deadline: Deadline, begun: impl FnOnce(u64)) -> Result<Result<Ran, RunError>, Vec<Tensor>> {
+        let under_way = self.enter();
+        if !self.runs_here || under_way.as_ref().is_some_and(|under_way| !under_way.alone) {
             return Err(inputs);
         }
         let arrived = clock::now();
@@ -274,13 +276,17 @@ impl Model {
         let Some((at, mut session)) = self.shared.idle_session() else { return Err(inputs) };
         let (watch, run) = (&self.shared.watches[at], self.next_run.fetch_add(1, Ordering::Relaxed));
         let start = clock::now();
-        watch.begin([run], None);
+        let ticks = self.ticker.busy();
+        watch.begin([run], Some(deadline.moment()));
         begun(run);
         let outputs = session.outputs(&inputs, watch.stop());
         watch.finish();
+        drop(ticks);
         drop(session);
         let inference = start.elapsed();
-        self.learn(inference);
+        if outputs.is_ok() {
+            self.learn(inference);
+        }
         self.shared.ran(share.rows, Duration::ZERO, inference, Duration::ZERO);
         Ok(answer(outputs, start - arrived, inference))
     }

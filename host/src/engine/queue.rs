@@ -187,6 +187,17 @@ impl Queue {
         self.state.lock().len() == 0
     }
 
+    /// Nothing waits, and what comes is taken.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        !state.closed && state.len() == 0
+    }
+
+    /// Has another thread look: who was woken can't take what waits.
+    pub(super) fn pass_on(&self) {
+        self.arrived.notify_one();
+    }
+
     /// Moves the next batch to `batch`; nothing where another has taken it, or it has company to wait for.
     pub(super) fn take(&self, batch: &mut Vec<Entry>) {
         let mut state = self.state.lock();

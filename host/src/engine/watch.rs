@@ -19,7 +19,7 @@ pub(super) struct Watch {
 struct State {
     /// Something is under way.
     busy: bool,
-    /// The requests of the run that somebody waits for still; none of a run on a caller's own thread.
+    /// The requests of the run that somebody waits for still; none of an inline run.
     wanted: Vec<u64>,
     until: Option<Instant>,
     ended: bool,

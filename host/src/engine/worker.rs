@@ -53,7 +53,7 @@ impl Shared {
     /// A session that is free while nothing waits for one.
     pub(super) fn idle_session(&self) -> Option<(usize, MutexGuard<'_, Box<dyn Backend>>)> {
         let free = || self.sessions.iter().enumerate().find_map(|(at, session)| Some((at, session.try_lock()?)));
-        if self.queue.is_empty() { free() } else { None }
+        if self.queue.is_idle() { free() } else { None }
     }
 
     /// Nobody waits for that request any more.
@@ -76,7 +76,14 @@ impl Shared {
         while self.queue.wait() {
             let _turn = self.turns.as_ref().map(|(turns, tenant)| turns.take(tenant));
             // The batch is formed when the session is free: until then, more requests may join it.
-            let mut session = self.sessions[at].lock();
+            let mut session = match self.sessions[at].try_lock() {
+                Some(session) => session,
+                None => {
+                    // A caller's run has it; another may be free.
+                    self.queue.pass_on();
+                    self.sessions[at].lock()
+                }
+            };
             self.queue.take(&mut batch);
             if batch.is_empty() {
                 continue;

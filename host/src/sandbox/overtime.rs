@@ -104,6 +104,8 @@ struct Shared {
 struct State {
     waiting: FairQueue<Runnable<Job>>,
     running: usize,
+    /// Tenants share the host, as it was when something last came or went.
+    is_shared: bool,
     stopped: bool,
 }
 
@@ -176,6 +178,7 @@ impl Shared {
         let tenant = Arc::clone(&runnable.metadata().tenant);
         let mut state = self.state.lock();
         if !state.stopped {
+            state.is_shared = tenant.shares();
             state.waiting.push(&tenant, runnable);
             let has_room = self.has_room(&state);
             drop(state);
@@ -187,10 +190,8 @@ impl Shared {
 
     /// Something waits, and one more thread may run it.
     fn has_room(&self, state: &State) -> bool {
-        state.waiting.next().is_some_and(|tenant| {
-            let at_once = if tenant.shares() { (self.threads - 1).max(1) } else { self.threads };
-            state.running < at_once
-        })
+        let at_once = if state.is_shared { (self.threads - 1).max(1) } else { self.threads };
+        !state.waiting.is_empty() && state.running < at_once
     }
 
     fn work(&self) {
@@ -214,6 +215,7 @@ impl Shared {
             let (tenant, ran) = run(runnable);
             state = self.state.lock();
             state.running -= 1;
+            state.is_shared = tenant.shares();
             state.waiting.charge(&tenant, ran);
         }
     }

@@ -52,21 +52,9 @@ impl<T> FairQueue<T> {
         self.waiting += 1;
     }
 
-    /// Whose turn it is.
-    #[must_use]
-    pub fn next(&self) -> Option<&Arc<Tenant>> {
-        self.next_line().map(|at| &self.lines[at].tenant)
-    }
-
-    fn next_line(&self) -> Option<usize> {
-        let waiting = self.lines.iter().enumerate().filter(|(_, line)| !line.waiting.is_empty());
-        waiting.min_by_key(|(_, line)| line.had).map(|(at, _)| at)
-    }
-
     /// Takes what has its turn: the first in the line of who has had least.
     pub fn pop(&mut self) -> Option<T> {
-        let at = self.next_line()?;
-        let next = &mut self.lines[at];
+        let next = self.lines.iter_mut().filter(|line| !line.waiting.is_empty()).min_by_key(|line| line.had)?;
         self.now = self.now.max(next.had);
         self.waiting -= 1;
         next.waiting.pop_front()

@@ -106,8 +106,8 @@ impl Tenant {
         &self.id
     }
 
-    /// It and another tenant have requests just now, or have had some within the last second: what takes long leaves one
-    /// processor to those that do not.
+    /// Requests of several tenants came within the last second, whoever they are: what takes long leaves one processor to others
+    /// then.
     #[must_use]
     pub fn shares(&self) -> bool {
         self.sharing.is_now()

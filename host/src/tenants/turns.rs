@@ -3,8 +3,8 @@
 //! The runtime runs what is ready in the order in which it became so: a crowd's requests would all go before one of another
 //! tenant that comes after them. So while several tenants have requests, each that is ready to go on first asks here. Of each
 //! tenant one may at once, unless it has had more than those who wait; others wait for their turn, which goes to whoever has had
-//! least. What waits does so outside the runtime's queue, so what comes in is looked at soon, and the processor is never idle
-//! while anything waits. While there is one tenant alone, nothing is put off.
+//! least. What waits does so outside the runtime's queue, so what comes in is looked at soon; those of a crowd may leave a
+//! processor idle meanwhile, which is what whoever comes next finds. While there is one tenant alone, nothing is put off.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

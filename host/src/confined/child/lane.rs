@@ -102,7 +102,7 @@ impl Serving {
         let current = &self.current;
         // Without a hand-over to a thread of the model's and back.
         let run_here = |inputs| {
-            entry.model.run_here(inputs, |at| {
+            entry.model.run_here(inputs, terms.deadline, |at| {
                 let model = Arc::clone(&entry.model);
                 current.begin(run, move || model.end(at));
             })
@@ -114,7 +114,7 @@ impl Serving {
                 current.begin(run, move || handle.abort());
                 self.runtime.block_on(Abortable::new(entry.model.run(inputs, terms), registration)).ok()
             },
-            Some,
+            |ran| current.is_wanted(run).then_some(ran),
         );
         current.over();
         outcome

@@ -66,9 +66,14 @@ impl Current {
     fn begin(&self, run: u64, end: impl Fn() + Send + 'static) {
         let mut running = self.running.lock();
         let (_, end) = running.insert((run, Box::new(end)));
-        if self.unwanted.load(Ordering::SeqCst) >= run {
+        if !self.is_wanted(run) {
             end();
         }
+    }
+
+    /// Somebody waits for that run.
+    fn is_wanted(&self, run: u64) -> bool {
+        self.unwanted.load(Ordering::SeqCst) < run
     }
 
     fn over(&self) {
