@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::api::{self, Access, App, AppState, Life, Patience, Protocol, Service};
-use crate::aside::Lane;
+use crate::aside::{Lane, processors};
 use crate::audit::AuditLog;
 use crate::auth::{Authenticator, Expected, Keys, Source, development};
 use crate::config::{self, Config};
@@ -143,14 +143,14 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         turns: Mutex::new(HashMap::new()),
     });
     // One is left to who has less than others.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let turns = Turns::new(processors() - 1);
     Ok(Arc::new(AppState {
         loader,
         metrics,
         access: Access { authenticator, open_docs: config.auth.open_docs, audit, tenants: Arc::clone(&tenants) },
         identity,
         tenants,
-        turns: Turns::new(cores - 1),
+        turns,
         http: config.http.clone(),
         nv_names: config.telemetry.nv_names,
         life: Life::default(),

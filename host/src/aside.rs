@@ -8,6 +8,12 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
+/// Processors that this program may use.
+#[must_use]
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Bytes to work through from which on it is worth to tell the others: they are handed to another thread meanwhile, which
 /// costs some tens of microseconds. Arbitrary: about a millisecond of reading JSON.
 const LARGE: usize = 512 << 10;
@@ -67,20 +73,23 @@ fn attributes() -> std::io::Result<libc::sched_attr> {
     if outcome == 0 { Ok(attributes) } else { Err(std::io::Error::last_os_error()) }
 }
 
+/// Has this thread, and those that it starts from now on, leave one processor to requests; where there is a single one, none is
+/// left. For what nobody but who asked for it waits for, and ends.
+pub fn leave_a_processor() {
+    let left = sched_getaffinity(None).and_then(|processors| sched_setaffinity(None, &all_but_one(processors)));
+    if let Err(error) = left {
+        tracing::debug!(%error, "a thread leaves no processor to requests");
+    }
+}
+
 /// Has threads of another process, those whose names `which` takes, leave one processor to requests; or, with `leave` false,
 /// take whichever they like again. A thread that they start does as they do.
 ///
 /// # Errors
 /// Where the system does not say which threads and processors there are.
-pub fn leave_one(process: u32, leave: bool, which: impl Fn(&str) -> bool) -> io::Result<()> {
-    let mut processors = sched_getaffinity(None)?;
-    if leave {
-        let last = (0..CpuSet::MAX_CPU).rev().find(|at| processors.is_set(*at)).unwrap_or_default();
-        if processors.count() < 2 {
-            return Ok(());
-        }
-        processors.unset(last);
-    }
+pub fn leave_a_processor_of(process: u32, leave: bool, which: impl Fn(&str) -> bool) -> io::Result<()> {
+    let processors = sched_getaffinity(None)?;
+    let processors = if leave { all_but_one(processors) } else { processors };
     for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let task = task?;
         // One that has ended since has no name.
@@ -92,6 +101,16 @@ pub fn leave_one(process: u32, leave: bool, which: impl Fn(&str) -> bool) -> io:
         }
     }
     Ok(())
+}
+
+/// All of these but the last, which is the same one for all that leave one.
+fn all_but_one(mut processors: CpuSet) -> CpuSet {
+    if processors.count() > 1
+        && let Some(last) = (0..CpuSet::MAX_CPU).rev().find(|at| processors.is_set(*at))
+    {
+        processors.unset(last);
+    }
+    processors
 }
 
 /// Does `work`, which may take long, on a thread of its own that yields to requests; so do those that it starts.
@@ -172,6 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_leaves_a_processor_with_all_that_it_starts() {
+        let count = || sched_getaffinity(None).unwrap().count();
+        let all = count();
+        let left = std::thread::spawn(move || {
+            leave_a_processor();
+            (count(), std::thread::spawn(count).join().unwrap())
+        });
+        assert_eq!(left.join().unwrap(), ((all - 1).max(1), (all - 1).max(1)));
+        assert_eq!(count(), all);
+    }
+
+    #[test]
     fn one_processor_is_left_and_taken_again() {
         let all = sched_getaffinity(None).unwrap();
         let (say, said) = std::sync::mpsc::channel();
@@ -187,7 +218,7 @@ mod tests {
             said.recv().unwrap()
         };
         assert_eq!(processors(), all);
-        let leave = |leave| leave_one(std::process::id(), leave, |name| name == "long-run").unwrap();
+        let leave = |leave| leave_a_processor_of(std::process::id(), leave, |name| name == "long-run").unwrap();
         leave(true);
         assert_eq!(processors().count(), (all.count() - 1).max(1));
         assert_eq!(sched_getaffinity(None).unwrap(), all, "others do as before");

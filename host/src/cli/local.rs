@@ -1,11 +1,12 @@
 //! The engine in this process, for commands that need no host.
 
+use bulkhead::aside::processors;
 use bulkhead::config;
 use bulkhead::engine::Engine;
 
 /// As many cores as are wanted, else all.
 pub(super) fn cores(wanted: Option<u32>) -> usize {
-    wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |cores| cores as usize)
+    wanted.map_or_else(processors, |cores| cores as usize)
 }
 
 /// The engine, over that many cores.

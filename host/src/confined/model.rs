@@ -211,7 +211,7 @@ impl ApartModel {
 
     async fn answer(&self, place: &Place, inputs: &[Tensor], terms: Terms, under_way: i64) -> Result<Answer, Failure> {
         let shares = self.keeper.tenant().shares();
-        place.process.leave_one(shares);
+        place.process.leave_a_processor(shares);
         // What is long there runs on threads of the model, which leave one processor then; what is short runs here all the same.
         let how = How { blocks: self.blocks(under_way), here: !shares };
         let mut lane = place.process.lane(terms.deadline).await?;

@@ -19,10 +19,13 @@ use super::wire::{Ask, Facts, Hello, Order, Told, What};
 use super::{Options, SUBCOMMAND};
 use crate::aside;
 use crate::clock::Deadline;
-use crate::engine::{BackendError, Budget, BudgetShare};
+use crate::engine::{self, BackendError, Budget, BudgetShare};
 
 /// Requests at one time; more wait. Each has a thread there. Arbitrary: twice the crowd of the bench.
 pub(super) const LANES: usize = 128;
+
+/// The name of the thread in it that loads a model.
+pub(super) const LOAD_THREAD: &str = "bulkhead-load";
 
 /// A process is ready by then, or never. Arbitrary: it takes a tenth of a second.
 const START_AT_MOST: Duration = Duration::from_secs(60);
@@ -50,7 +53,7 @@ pub(super) struct Process {
     loads: Mutex<Lane>,
     is_ended: AtomicBool,
     /// Whether its models' threads are to leave one processor to requests.
-    leaves_one: AtomicBool,
+    leaves_a_processor: AtomicBool,
     /// Held by who tells them.
     telling: Mutex<()>,
     /// Of the memory of all lanes.
@@ -118,7 +121,7 @@ impl Process {
             next_lane: AtomicU32::new(1),
             loads: Mutex::new(loads),
             is_ended: AtomicBool::new(false),
-            leaves_one: AtomicBool::new(false),
+            leaves_a_processor: AtomicBool::new(false),
             telling: Mutex::default(),
             budget,
         };
@@ -167,8 +170,8 @@ impl Process {
 
     /// Has its models' threads leave one processor to requests, or no longer; what runs on a lane's thread does not. One that was
     /// taken over can give its threads whichever names it likes: it steps back for requests all the same.
-    pub(super) fn leave_one(self: &Arc<Self>, leave: bool) {
-        if self.leaves_one.load(Ordering::Relaxed) != leave && self.leaves_one.swap(leave, Ordering::SeqCst) != leave {
+    pub(super) fn leave_a_processor(self: &Arc<Self>, leave: bool) {
+        if self.leaves_a_processor.load(Ordering::Relaxed) != leave && self.leaves_a_processor.swap(leave, Ordering::SeqCst) != leave {
             let process = Arc::clone(self);
             tokio::task::spawn_blocking(move || process.tell_threads());
         }
@@ -181,8 +184,9 @@ impl Process {
         if self.is_ended() {
             return;
         }
-        let of_models = |name: &str| matches!(name, "bulkhead-engine" | "bulkhead-load");
-        if let Err(error) = aside::leave_one(self.id, self.leaves_one.load(Ordering::SeqCst), of_models) {
+        // Those of the runtime are named after who started them.
+        let of_models = |name: &str| [engine::THREAD, LOAD_THREAD].contains(&name);
+        if let Err(error) = aside::leave_a_processor_of(self.id, self.leaves_a_processor.load(Ordering::SeqCst), of_models) {
             tracing::debug!(%error, "a process of models leaves no processor to requests");
         }
     }
@@ -243,7 +247,7 @@ impl Process {
         loop {
             match lane.told(FACTS_AT_MOST).map_err(failed)? {
                 Some(Told::Loaded { facts_bytes }) => {
-                    if self.leaves_one.load(Ordering::SeqCst) {
+                    if self.leaves_a_processor.load(Ordering::SeqCst) {
                         self.tell_threads();
                     }
                     let facts = lane.memory().take(0, usize::try_from(facts_bytes).unwrap_or(usize::MAX));

@@ -34,7 +34,7 @@ pub use backend::BackendError;
 pub use brought::Brought;
 pub(crate) use budget::{Budget, Held, Share as BudgetShare};
 pub use loaded::Loaded;
-pub use model::{Merging, Model};
+pub use model::{Merging, Model, THREAD};
 pub(crate) use totals::Counter;
 pub use totals::{BatchTotal, EngineTotals};
 pub use tune::{Measured, Tuned, Wish};

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bulkhead_registry::{Batching, TimeoutAction, Warmup};
@@ -29,7 +29,7 @@ use super::totals::{Counter, EngineTotals};
 use super::trial::{Learned, Trial};
 use super::warmup;
 use super::watch::{Watch, Watches};
-use super::worker::{Shared, answer};
+use super::worker::{SessionHeld, Shared, answer};
 use crate::clock::{self, Deadline, Ticker, nanos};
 use crate::runner::{Ran, RunError, Runner, Signature, Terms};
 use crate::telemetry::metrics::EngineMetrics;
@@ -42,6 +42,9 @@ pub(super) const INLINE_BELOW: Duration = Duration::from_micros(200);
 
 /// An inline run is ended when it has lasted this long: a hundred times the mean that let it run inline.
 const INLINE_AT_MOST: Duration = Duration::from_millis(20);
+
+/// The name of threads that own sessions.
+pub const THREAD: &str = "bulkhead-engine";
 
 /// A loaded model.
 pub struct Model {
@@ -223,7 +226,7 @@ impl Model {
         for at in 0..self.shared.sessions.len() {
             let shared = Arc::clone(&self.shared);
             let worker = std::thread::Builder::new()
-                .name("bulkhead-engine".to_owned())
+                .name(THREAD.to_owned())
                 .spawn(move || shared.work(at))
                 .map_err(|error| BackendError::Refused(format!("no thread for a session: {error}")))?;
             workers.push(worker);
@@ -235,17 +238,10 @@ impl Model {
     /// long.
     fn run_inline(&self, inputs: Vec<Tensor>, rows: usize, deadline: Deadline) -> Result<Result<Ran, RunError>, Vec<Tensor>> {
         let arrived = clock::now();
-        let Some((at, mut session)) = self.shared.any_session() else { return Err(inputs) };
-        let watch = &self.shared.watches[at];
+        let Some(session) = self.shared.any_session() else { return Err(inputs) };
         let start = clock::now();
-        let longest = start + INLINE_AT_MOST;
-        let ticks = self.ticker.busy();
-        watch.begin([], Some(longest.min(deadline.moment())));
-        let outputs = session.outputs(&inputs, watch.stop());
-        watch.finish();
-        drop(ticks);
-        drop(session);
-        let inference = start.elapsed();
+        let until = deadline.moment().min(start + INLINE_AT_MOST);
+        let (outputs, inference) = self.run_on(session, &inputs, None, until, start, || {});
         if matches!(outputs, Err(BackendError::Stopped)) && start + inference < deadline.moment() {
             self.never_inline.store(true, Ordering::Relaxed);
             self.inline.store(false, Ordering::Relaxed);
@@ -273,22 +269,34 @@ impl Model {
             Ok(arranged) => arranged,
             Err(error) => return Ok(Err(error)),
         };
-        let Some((at, mut session)) = self.shared.idle_session() else { return Err(inputs) };
-        let (watch, run) = (&self.shared.watches[at], self.next_run.fetch_add(1, Ordering::Relaxed));
-        let start = clock::now();
-        let ticks = self.ticker.busy();
-        watch.begin([run], Some(deadline.moment()));
-        begun(run);
-        let outputs = session.outputs(&inputs, watch.stop());
-        watch.finish();
-        drop(ticks);
-        drop(session);
-        let inference = start.elapsed();
+        let Some(session) = self.shared.idle_session() else { return Err(inputs) };
+        let (start, run) = (clock::now(), self.next_run.fetch_add(1, Ordering::Relaxed));
+        let (outputs, inference) = self.run_on(session, &inputs, Some(run), deadline.moment(), start, || begun(run));
         if outputs.is_ok() {
             self.learn(inference);
         }
         self.shared.ran(share.rows, Duration::ZERO, inference, Duration::ZERO);
         Ok(answer(outputs, start - arrived, inference))
+    }
+
+    /// Runs on this thread, from `start` to `until` at most; says how long it took. With a number it can be ended sooner, from
+    /// when `begun` is called.
+    fn run_on(
+        &self,
+        (at, mut session): SessionHeld<'_>,
+        inputs: &[Tensor],
+        run: Option<u64>,
+        until: Instant,
+        start: Instant,
+        begun: impl FnOnce(),
+    ) -> (Result<Vec<Tensor>, BackendError>, Duration) {
+        let watch = &self.shared.watches[at];
+        let _ticks = self.ticker.busy();
+        watch.begin(run, Some(until));
+        begun();
+        let outputs = session.outputs(inputs, watch.stop());
+        watch.finish();
+        (outputs, start.elapsed())
     }
 
     /// Ends a run that nobody waits for any more, if it is under way still.

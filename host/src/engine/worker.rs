@@ -21,6 +21,9 @@ use crate::tensor::Tensor;
 /// An inline run waits so long for a session before it queues instead. Arbitrary: some inline runs of others.
 const INLINE_WAIT: Duration = Duration::from_millis(1);
 
+/// A session that its holder alone runs, and which one it is.
+pub(super) type SessionHeld<'s> = (usize, MutexGuard<'s, Box<dyn Backend>>);
+
 /// What a model's callers share with its threads.
 pub(super) struct Shared {
     pub(super) signature: Signature,
@@ -38,7 +41,7 @@ pub(super) struct Shared {
 impl Shared {
     /// A session that is free, or else the first, if it becomes so at once: other inline runs are short, but a run on
     /// its owner's thread may last.
-    pub(super) fn any_session(&self) -> Option<(usize, MutexGuard<'_, Box<dyn Backend>>)> {
+    pub(super) fn any_session(&self) -> Option<SessionHeld<'_>> {
         for (at, session) in self.sessions.iter().enumerate() {
             if let Some(session) = session.try_lock() {
                 return Some((at, session));
@@ -51,7 +54,7 @@ impl Shared {
     }
 
     /// A session that is free while nothing waits for one.
-    pub(super) fn idle_session(&self) -> Option<(usize, MutexGuard<'_, Box<dyn Backend>>)> {
+    pub(super) fn idle_session(&self) -> Option<SessionHeld<'_>> {
         let free = || self.sessions.iter().enumerate().find_map(|(at, session)| Some((at, session.try_lock()?)));
         if self.queue.is_idle() { free() } else { None }
     }

@@ -16,7 +16,7 @@ use wasmparser::{Validator, WasmFeatures};
 use super::admission::Refused;
 use super::confine::{self, Bounds};
 use super::{engine, snapshot};
-use crate::aside::yield_to_requests;
+use crate::aside::{leave_a_processor, yield_to_requests};
 use crate::clock;
 use crate::tenants::Tenant;
 
@@ -101,13 +101,10 @@ impl Compiler {
     async fn run(&self, component: Vec<u8>, config: Option<String>) -> Result<Vec<u8>, Refused> {
         let host = |error: std::io::Error| Refused::Host(format!("the compiler's process can't be run: {error}"));
         let mut command = Command::new(&self.program);
-        command.args([SUBCOMMAND, "--cpu-seconds", &self.cpu_seconds.to_string()]);
+        command.env_clear().args([SUBCOMMAND, "--cpu-seconds", &self.cpu_seconds.to_string()]);
         if let Some(config) = &config {
             command.args(["--config-bytes", &config.len().to_string()]);
         }
-        // One processor is left to requests.
-        let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1));
-        command.env_clear().env("RAYON_NUM_THREADS", threads.to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(host)?;
         let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(Refused::Host("the compiler's process has no pipes".to_owned()));
@@ -162,6 +159,7 @@ impl Compiler {
 #[expect(clippy::print_stderr, reason = "how the process talks to the host")]
 pub fn run_compiler(config_bytes: Option<usize>, cpu_seconds: u64) -> Result<(), String> {
     yield_to_requests();
+    leave_a_processor();
     let missing = confine::confine(&Bounds { cpu_seconds, data_bytes: DATA_BYTES })?;
     if !missing.is_empty() {
         eprintln!("{NOTE}{missing}");

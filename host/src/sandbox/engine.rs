@@ -25,7 +25,7 @@ use super::overtime::Overtime;
 use super::places::{self, AllPlaces, Places};
 use super::plugin::Plugin;
 use super::store::Ctx;
-use crate::aside::apart;
+use crate::aside::{apart, leave_a_processor, processors};
 use crate::clock::{Deadline, Ticker};
 use crate::telemetry::metrics::SandboxMetrics;
 use crate::tenants::Tenant;
@@ -101,8 +101,7 @@ impl Sandboxes {
         let cache = Cache::open(&options.cache, fingerprint(&engine)).context("the cache of compiled components can't be opened")?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let overtime = Overtime::start(cores).context("no threads for guests that take long")?;
+        let overtime = Overtime::start(processors()).context("no threads for guests that take long")?;
         let inner = Inner { engine, ticker, places: AllPlaces::new(instances), overtime };
         let compiler = Compiler::new(options.compiler, options.compile_seconds);
         let (inner, admission, ahead) = (Arc::new(inner), options.admission, Semaphore::new(1));
@@ -123,7 +122,11 @@ impl Sandboxes {
 
     async fn check_and_try(&self, tenant: &Arc<Tenant>, plugin: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Plugin, Refused> {
         let limits = self.0.admission;
-        let checked = apart(move || measure::check(&bytes, limits).map(|()| bytes)).await;
+        let checked = apart(move || {
+            leave_a_processor();
+            measure::check(&bytes, limits).map(|()| bytes)
+        });
+        let checked = checked.await;
         let bytes = checked.map_err(|error| Refused::Host(error.to_string()))??;
         let plugin = self.load(tenant, plugin, digest, bytes).await?;
         plugin.smoke().await?;
@@ -152,6 +155,7 @@ impl Sandboxes {
         };
         let this = self.clone();
         let made = apart(move || {
+            leave_a_processor();
             match this.0.cache.put(&digest, &compiled) {
                 // From the file, as at the next start: its pages come as they are needed, and go as others need them.
                 Ok(()) => {

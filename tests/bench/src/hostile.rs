@@ -117,12 +117,15 @@ async fn floods(connection: &mut Connection, other: &str, iris: &[u8]) -> Result
         floods.push(Flood::of(title, 8, predict(name, b"{}")));
     }
     let head = format!("content-type: application/wasm\r\n{other}");
-    // Each is another one, within all bounds of an upload.
+    let line = "(local.set 0 (i64.mul (local.get 0) (i64.add (local.get 0) (i64.const 7))))";
+    let function = format!("(func (param i64) (result i64) {} (local.get 0))", line.repeat(20_000));
+    let component = bulkhead_tests::wasm::transform(&function.repeat(8));
+    // Each is another one, within all bounds of an upload: a section that nobody reads has its number. Making whole ones meanwhile
+    // would take the neighbour's processor.
     let bomb = move |at: usize| {
-        let line = format!("(local.set 0 (i64.mul (local.get 0) (i64.add (local.get 0) (i64.const {at}))))");
-        let function = format!("(func (param i64) (result i64) {} (local.get 0))", line.repeat(20_000));
-        let component = bulkhead_tests::wasm::transform(&function.repeat(8));
-        http::request_with("PUT", &format!("/v1/plugins/bomb-{at}/versions/0.1.0"), &head, &component).into()
+        let number = (at as u64).to_le_bytes();
+        let another = [&component[..], &[0, 10, 1, b'n'], &number].concat();
+        http::request_with("PUT", &format!("/v1/plugins/bomb-{at}/versions/0.1.0"), &head, &another).into()
     };
     floods.push(Flood { title: "components that take long to compile", connections: 2, request: Box::new(bomb), next: AtomicUsize::new(0) });
     Ok(floods)

@@ -13,6 +13,7 @@ use super::Current;
 use super::models::{Entry, Models};
 use crate::clock::Deadline;
 use crate::confined::memory::Memory;
+use crate::confined::process::LOAD_THREAD;
 use crate::confined::socket::{Packet, Socket};
 use crate::confined::wire::{Ask, Piece, Run, Since, Told, What};
 use crate::runner::{Ran, RunError, Runner as _, Terms};
@@ -61,7 +62,7 @@ impl Serving {
     fn load(&mut self, what: What, file: File, manifest: Vec<u8>) -> io::Result<()> {
         let models = Arc::clone(&self.models);
         let load = move || models.load(what, &file, &String::from_utf8_lossy(&manifest));
-        let thread = std::thread::Builder::new().name("bulkhead-load".to_owned()).stack_size(LOAD_STACK).spawn(load)?;
+        let thread = std::thread::Builder::new().name(LOAD_THREAD.to_owned()).stack_size(LOAD_STACK).spawn(load)?;
         let loaded = thread.join().map_err(|_| io::Error::other("a load broke off"))?;
         let told = match loaded {
             Ok(facts) => {
