@@ -450,3 +450,45 @@ async fn other_tenants_lose_nothing() {
     assert!(others.await.unwrap() > 0);
     assert_eq!(confined.of(&of("quiet")).unwrap().process_id(), process);
 }
+
+#[tokio::test]
+async fn requests_of_another_tenant_are_all_answered_meanwhile() {
+    let host = confined().env("BULKHEAD_AUTH_MODE", "required").env("BULKHEAD_ENGINE_PROCESS_MEMORY_MB", "256").start().await;
+    let [quiet, hostile] = ["quiet", "hostile"].map(|tenant| host.token(tenant, "all"));
+    host.bear(&quiet);
+    host.plain(&["add_one"]).await;
+    host.bear(&hostile);
+    host.deploy("crash", "1.0.0", PLAIN, onnx::named_identity("bulkhead.crash")).await;
+    let predict = async |token: &str, model: &str, body: Value| {
+        host.bear("");
+        let request = host.request(Method::POST, &format!("/v1/models/{model}/predict"));
+        host.send(request.bearer_auth(token).json(&body)).await
+    };
+    let [of_quiet, of_hostile] = processes(&host)[..] else { panic!("one process for each tenant") };
+    let stop = AtomicBool::new(false);
+    let goes_on = async {
+        let mut answered = 0;
+        while !stop.load(Ordering::SeqCst) {
+            let answer = predict(&quiet, "add_one", four("x")).await;
+            assert_eq!(answer.ok()["outputs"][0]["data"], json!([2.0, 3.0, 4.0, 5.0]));
+            answered += 1;
+        }
+        answered
+    };
+    let ends = async {
+        predict(&hostile, "crash", four("bulkhead.crash")).await.error(503, "engine_unavailable");
+        eventually("it runs again", SOON, async || processes(&host).len() == 3).await;
+        assert!(!is_there(of_hostile) && kill9(processes(&host)[2]));
+        eventually("it runs once more", SOON, async || processes(&host).len() == 4).await;
+        host.bear(&hostile);
+        let hungry = host.put_version("hungry/versions/1.0.0", PLAIN, onnx::hungry(16)).await;
+        hungry.error(422, "invalid_model").says("engine.process_memory_mb");
+        stop.store(true, Ordering::SeqCst);
+    };
+    let (answered, ()) = tokio::join!(goes_on, ends);
+    assert!(answered > 10, "{answered}");
+    assert!(is_there(of_quiet));
+    // Nor is the other's model there for either of them.
+    predict(&quiet, "crash", four("x")).await.error(404, "not_found");
+    predict(&hostile, "add_one", four("x")).await.error(404, "not_found");
+}
