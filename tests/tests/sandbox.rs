@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use bulkhead_tests::wasm::Teller;
 use bulkhead_tests::{TestHost, fixtures, wasm};
 use futures_util::future::join_all;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 /// Far more than the bounds below and far less than forever.
@@ -153,6 +155,45 @@ async fn a_warm_sandbox_serves_one_version_only_and_ends_with_a_failure() {
     assert_eq!(count("1.0.0").await, 1);
     host.predict("m", &json!({ "before": "refuse" })).await.error(400, "invalid_input");
     assert_eq!(count("1.0.0").await, 1);
+}
+
+#[test]
+fn however_often_a_warm_sandbox_serves_it_knows_the_requests_of_its_version_alone() {
+    const VERSIONS: [&str; 2] = ["1.0.0", "2.0.0"];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let host = runtime.block_on(async {
+        let host = hostile("reuse = \"warm\"").await;
+        host.deploy("m", VERSIONS[1], &manifest("reuse = \"warm\""), fixtures::model("identity_f32")).await;
+        host
+    });
+    let ask =
+        async |at: usize, wish: &str| host.post_json(&format!("/v1/models/m/versions/{}/predict", VERSIONS[at]), &json!({ "before": wish })).await;
+    // One in eight ends its sandbox.
+    let steps = proptest::collection::vec((0..VERSIONS.len(), 0..16u8), 1..60);
+    let config = ProptestConfig { failure_persistence: None, max_shrink_iters: 100, ..ProptestConfig::with_cases(16) };
+    let outcome = TestRunner::new(config).run(&steps, |steps| {
+        runtime.block_on(async {
+            let mut counts = [0; VERSIONS.len()];
+            for at in 0..VERSIONS.len() {
+                prop_assert_eq!(ask(at, "trap").await.status, 502);
+            }
+            for (at, step) in steps {
+                let (wish, status) = match step {
+                    0 => ("trap", 502),
+                    1 => ("refuse", 400),
+                    _ => ("count", 200),
+                };
+                let answer = ask(at, wish).await;
+                prop_assert_eq!(answer.status, status);
+                counts[at] = if status == 200 { counts[at] + 1 } else { 0 };
+                if status == 200 {
+                    prop_assert_eq!(answer.json(), json!({ "count": counts[at] }));
+                }
+            }
+            Ok(())
+        })
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
 }
 
 #[tokio::test]
