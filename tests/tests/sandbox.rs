@@ -7,6 +7,7 @@ use bulkhead_tests::{TestHost, fixtures, wasm};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Far more than the bounds below and far less than forever.
@@ -194,6 +195,35 @@ fn however_often_a_warm_sandbox_serves_it_knows_the_requests_of_its_version_alon
         })
     });
     assert!(outcome.is_ok(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_crowd_in_sandboxes_leaves_some_to_another_tenant() {
+    let component = fixtures::hostile();
+    let host = TestHost::setup().env("BULKHEAD_AUTH_MODE", "required").env("BULKHEAD_SANDBOX_INSTANCES", "4").start().await;
+    let [crowd, lone] = ["crowd", "lone"].map(|tenant| host.token(tenant, "all"));
+    for token in [&crowd, &lone] {
+        host.bear(token);
+        assert_eq!(host.put_plugin("hostile", "0.1.0", component.clone()).await.status, 201);
+        host.deploy("m", "1.0.0", &manifest("timeout_ms = 20_000"), fixtures::model("identity_f32")).await;
+    }
+    let predict = async |token: &str, wish: &str| {
+        host.bear("");
+        let request = host.request(Method::POST, "/v1/models/m/predict").json(&json!({ "before": wish }));
+        host.send(request.bearer_auth(token)).await
+    };
+    let flood = join_all((0..16).map(|_| predict(&crowd, "loop")));
+    let others = async {
+        // All that the crowd may have it has by then.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for _ in 0..10 {
+            assert_eq!(predict(&lone, "count").await.ok(), json!({ "count": 1 }));
+        }
+    };
+    tokio::select! {
+        _ = flood => panic!("the other tenant was answered only once the crowd was gone"),
+        () = others => {}
+    }
 }
 
 #[tokio::test]

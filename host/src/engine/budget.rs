@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::tenants::{Tenant, exceeds_share};
+use crate::tenants::{Tenant, exceeds_share, weights};
 
 /// Bytes of tensors that may wait.
 pub(crate) struct Budget {
@@ -60,11 +60,9 @@ impl Budget {
         Share { budget: Arc::clone(self), account: Some(account) }
     }
 
-    /// The weights of all that hold some.
     fn weights(&self) -> u64 {
-        let accounts = self.accounts.lock();
-        let holding = accounts.iter().filter_map(Weak::upgrade).filter(|account| account.held.load(Ordering::Relaxed) > 0);
-        holding.map(|account| u64::from(account.tenant.weight())).sum()
+        let accounts: Vec<_> = self.accounts.lock().iter().filter_map(Weak::upgrade).collect();
+        weights(accounts.iter().map(|account| (account.held.load(Ordering::Relaxed) > 0, &*account.tenant)))
     }
 }
 
@@ -115,18 +113,22 @@ mod tests {
     #[test]
     fn what_one_tenant_piles_up_leaves_others_theirs() {
         let (budget, tenants) = (Budget::new(100), Tenants::new(bulkhead_registry::Quotas::default(), 1));
-        let [a, b] = ["a", "b"].map(|name| budget.share_of(&tenants.tenant(&name.parse().unwrap())));
+        let of = |name: &str| budget.share_of(&tenants.tenant(&name.parse().unwrap()));
+        let a = of("a");
         // Alone it has all, with any of its models.
-        let whole = (a.hold(60).unwrap(), budget.share_of(&tenants.tenant(&"a".parse().unwrap())).hold(40).unwrap());
+        let whole = (a.hold(60).unwrap(), of("a").hold(40).unwrap());
         assert!(a.hold(1).is_none());
         drop(whole);
-        // Once another holds some, no more of the last quarter than makes its half.
+        // Nor any of the last quarter beyond its half while there is another, who may come,
+        let b = of("b");
+        assert!(a.hold(76).is_none() && a.hold(75).is_some());
+        // or who has come.
         let one = b.hold(1).unwrap();
         let flood: Vec<_> = std::iter::from_fn(|| a.hold(1)).collect();
         assert_eq!(flood.len(), 74);
         let other = b.hold(25).unwrap();
         assert!(b.hold(1).is_none());
         drop((one, other, flood));
-        assert!(b.hold(100).is_some(), "what was refused was given back");
+        assert!(b.hold(75).is_some(), "what was refused was given back");
     }
 }

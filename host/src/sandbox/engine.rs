@@ -17,16 +17,15 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::admission::{AdmissionLimits, Refused};
 use super::cache::Cache;
 use super::compile::Compiler;
-use super::error::SandboxError;
 use super::imports;
 use super::imports::log::LogSource;
 use super::measure;
 use super::overtime::Overtime;
-use super::places::{self, AllPlaces, Places};
+use super::places::{self, AllPlaces};
 use super::plugin::Plugin;
 use super::store::Ctx;
 use crate::aside::{apart, leave_a_processor, processors};
-use crate::clock::{Deadline, Ticker};
+use crate::clock::Ticker;
 use crate::telemetry::metrics::SandboxMetrics;
 use crate::tenants::Tenant;
 
@@ -234,18 +233,22 @@ pub(super) fn config() -> Config {
     config
 }
 
+/// Core instances of a component.
+const CORE_INSTANCES: u32 = 64;
+
 /// An engine for so many instances that serve, and those that are kept warm beside them.
 fn pooling_engine(serving: u32) -> anyhow::Result<Engine> {
     let instances = serving + places::idle(serving);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances);
-    // A Rust component is one core module, a Python one 38; on average there is room for eight each.
-    pool.total_core_instances(instances.saturating_mul(8));
-    // A memory takes 4 GiB of address space, so that its bounds need no checks; JavaScript components have three.
-    pool.total_memories(instances.saturating_mul(2));
-    pool.total_tables(instances.saturating_mul(4));
+    // A Rust component is one core module, a Python one 38. They are merely counted: none is refused while there are places.
+    pool.total_core_instances(instances.saturating_mul(CORE_INSTANCES));
+    // A memory takes 4 GiB of address space, so that its bounds need no checks; JavaScript components have three. Who has more
+    // than these takes more places.
+    pool.total_memories(instances.saturating_mul(places::MEMORIES));
+    pool.total_tables(instances.saturating_mul(places::TABLES));
     pool.total_stacks(instances);
-    pool.max_core_instances_per_component(64);
+    pool.max_core_instances_per_component(CORE_INSTANCES);
     pool.max_memories_per_component(4);
     pool.max_tables_per_component(8);
     // Metadata of a Python component is about 1 MiB.
@@ -274,11 +277,4 @@ fn fingerprint(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
-}
-
-impl Inner {
-    /// Waits for `count` places at most until the deadline; the epoch's clock goes on while they are held.
-    pub(super) async fn places(&self, count: u32, deadline: Deadline) -> Result<Places<'_>, SandboxError> {
-        self.places.take(count, deadline, &self.ticker).await
-    }
 }

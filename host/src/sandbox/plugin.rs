@@ -22,6 +22,7 @@ use super::imports;
 use super::imports::log::{LogLines, LogSource};
 use super::imports::nn;
 use super::overtime::{Guest, Pace};
+use super::places::{Places, places_of};
 use super::predictor::PredictorDescription;
 use super::store::{self, Ctx, Time};
 use super::transform::Description;
@@ -63,6 +64,8 @@ pub(super) struct Compiled {
     /// Imports WASI, whose calls can wait.
     pub(super) waits: bool,
     imports: Vec<String>,
+    /// That an instance takes.
+    pub(super) places: u32,
     pub(super) log: Arc<LogSource>,
     /// Whose it is.
     pub(super) tenant: Arc<Tenant>,
@@ -107,6 +110,7 @@ impl Plugin {
             exports,
             waits,
             imports,
+            places: places_of(component),
             log,
             tenant,
             digest,
@@ -223,9 +227,14 @@ impl Compiled {
         self.imports.iter().all(|import| import.starts_with("bulkhead:plugin/") || nn::is_it(import))
     }
 
+    /// Places for a request of its tenant, or a trial.
+    pub(super) async fn take_places(&self, count: u32, deadline: Deadline) -> Result<Places<'_>, SandboxError> {
+        self.inner.places.take(&self.tenant, count, deadline, &self.inner.ticker).await
+    }
+
     /// Runs guest code that no request waits for, on a place of its own and within the bounds of a trial.
     async fn trial<T: Send + 'static>(&self, what: &str, call: impl Trial<T>) -> Result<T, SandboxError> {
-        let _place = self.inner.places(1, Deadline::after(PATIENCE)).await?;
+        let _place = self.take_places(self.places, Deadline::after(PATIENCE)).await?;
         let log = LogLines::new(Arc::clone(&self.log), what.into());
         let mut ctx = Ctx::new(TRIAL.memory_bytes, log);
         if self.typed.world() == World::Predictor {
@@ -259,6 +268,7 @@ impl Compiled {
             exports,
             waits: self.waits,
             imports: self.imports.clone(),
+            places: self.places,
             log: Arc::clone(&self.log),
             tenant: Arc::clone(&self.tenant),
             digest: self.digest,

@@ -30,7 +30,7 @@ impl Pool {
         }
         // Held for as long as the instance lives: a place of its own, beside that of the request it serves.
         if instance.idle.is_none() {
-            instance.idle = instance.compiled.inner.places.take_idle();
+            instance.idle = instance.compiled.inner.places.take_idle(&instance.compiled.tenant);
         }
         if instance.idle.is_none() {
             return;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
 use super::error::SandboxError;
 use super::exports::{Call, Function, Functions};
 use super::imports::log::LogLines;
 use super::overtime::Guest;
-use super::places::Places;
+use super::places::{IdlePlace, Places};
 use super::plugin::Compiled;
 use super::pool::Pool;
 use super::store::{self, Ctx, Time};
@@ -42,7 +41,7 @@ pub(super) struct Instance {
     /// Requests that it has served.
     pub(super) uses: u32,
     /// The place on which it is kept once it serves nobody; taken when it is first kept.
-    pub(super) idle: Option<OwnedSemaphorePermit>,
+    pub(super) idle: Option<IdlePlace>,
 }
 
 impl Instance {

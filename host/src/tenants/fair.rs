@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Tenant;
+use super::{Tenant, weights};
 
 /// Tenants that wait for nothing are forgotten once there are so many; until then who has had more than others still owes it.
 /// Arbitrary.
@@ -54,10 +54,20 @@ impl<T> FairQueue<T> {
 
     /// Takes what has its turn: the first in the line of who has had least.
     pub fn pop(&mut self) -> Option<T> {
-        let next = self.lines.iter_mut().filter(|line| !line.waiting.is_empty()).min_by_key(|line| line.had)?;
+        self.pop_if(|_, _, _| true, |_| true).map(|(_, item)| item)
+    }
+
+    /// The same among those who `may`, as who they are, by the turns that they have, and what they want; none where that does not
+    /// `fit`.
+    pub(crate) fn pop_if(&mut self, may: impl Fn(&Arc<Tenant>, usize, &T) -> bool, fits: impl FnOnce(&T) -> bool) -> Option<(Arc<Tenant>, T)> {
+        let has_turn = |line: &&mut Line<T>| line.waiting.front().is_some_and(|first| may(&line.tenant, line.running, first));
+        let next = self.lines.iter_mut().filter(has_turn).min_by_key(|line| line.had)?;
+        if !next.waiting.front().is_some_and(fits) {
+            return None;
+        }
         self.now = self.now.max(next.had);
         self.waiting -= 1;
-        next.waiting.pop_front()
+        Some((Arc::clone(&next.tenant), next.waiting.pop_front()?))
     }
 
     /// A tenant's turn begins.
@@ -71,9 +81,14 @@ impl<T> FairQueue<T> {
         self.charge(tenant, ran);
     }
 
-    /// A tenant has turns just now.
-    pub fn is_running(&mut self, tenant: &Arc<Tenant>) -> bool {
-        self.line(tenant).running > 0
+    /// Turns that a tenant has just now.
+    pub fn running(&mut self, tenant: &Arc<Tenant>) -> usize {
+        self.line(tenant).running
+    }
+
+    /// The weights among which is divided what all want: of those who have turns.
+    pub(crate) fn weights(&self) -> u64 {
+        weights(self.lines.iter().map(|line| (line.running > 0, &*line.tenant)))
     }
 
     /// Whether a tenant has had more than the one that has had least of those who wait.

@@ -21,7 +21,7 @@ pub use fair::FairQueue;
 pub use held::Held;
 use places::Kind;
 pub use places::{Full, Place, Places};
-pub(crate) use share::exceeds_share;
+pub(crate) use share::{exceeds_share, weights};
 use sharing::Sharing;
 pub use tenant::{Said, Tenant};
 pub use turns::{Turn, Turns};
@@ -100,10 +100,9 @@ impl Tenants {
         tenant.quotas().queued_mb.is_some().then(|| Held::new(tenant))
     }
 
-    /// The sum of the weights of those that have a place.
     fn weights(&self, kind: Kind) -> u64 {
         let table = self.table.load();
-        table.values().filter(|tenant| tenant.taken(kind).load(Ordering::Relaxed) > 0).map(|tenant| u64::from(tenant.weight())).sum()
+        weights(table.values().map(|tenant| (tenant.taken(kind).load(Ordering::Relaxed) > 0, &**tenant)))
     }
 
     /// Says what a tenant is and may; it holds from the next request on.

@@ -1,7 +1,7 @@
 //! Places of predict requests, shared among tenants by their weights.
 //!
-//! A tenant may take more than its share while plenty are free; the last quarter is for those who have less than theirs. So a
-//! flood of one finds no place before others do, and nobody's share lies idle.
+//! A tenant may take more than its share while plenty are free; the last quarter is for those who have less than theirs, or
+//! none yet. So a flood of one finds no place before others do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,7 +51,7 @@ impl Places {
         Self { kind, total, taken: AtomicUsize::new(0) }
     }
 
-    /// Takes one. `weights` is asked only where they run short: the sum of the weights of all tenants that have one.
+    /// Takes one. `weights` is asked only where they run short.
     ///
     /// # Errors
     /// Why there is none.
@@ -117,7 +117,10 @@ mod tests {
         assert_eq!(alone.len(), 100);
         assert_eq!(tenants.enter(&tenant("a")).err(), Some(Full::Host { share: false }));
         drop(alone);
-        // Once another has one, no more than its share of the last quarter.
+        // Nor any of the last quarter beyond its share while there is another, who may come,
+        let _other = tenants.tenant(&tenant("b"));
+        assert_eq!(all(&tenants, "a").len(), 75);
+        // or who has come.
         let one = tenants.enter(&tenant("b")).unwrap();
         let flood = all(&tenants, "a");
         assert_eq!(flood.len(), 74);
@@ -125,7 +128,7 @@ mod tests {
         let other = all(&tenants, "b");
         assert_eq!(other.len(), 25);
         drop((one, other, flood));
-        assert_eq!(all(&tenants, "c").len(), 100, "all were given back, those of the refused too");
+        assert_eq!(all(&tenants, "c").len(), 75, "all were given back, those of the refused too");
     }
 
     #[test]
@@ -161,7 +164,7 @@ mod tests {
         assert_eq!(flood.len(), 5);
         assert_eq!(tenants.open_stream(&tenant("a")).err(), Some(Full::Host { share: true }));
         assert_eq!(open("b").len(), 2);
-        assert_eq!(all(&tenants, "a").len(), 8, "requests have theirs");
+        assert_eq!(all(&tenants, "a").len(), 6, "requests have theirs");
         drop((flood, other));
         let tenants = Tenants::new(Quotas { concurrent_requests: Some(1), ..Quotas::default() }, 8);
         let _one = tenants.open_stream(&tenant("a")).unwrap();

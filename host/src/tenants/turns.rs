@@ -173,7 +173,7 @@ impl<'t> Asking<'t> {
         let Some(ticket) = &self.ticket else {
             let is_shared = state.is_shared(tenant, now);
             turns.alone.store(if is_shared { std::ptr::null_mut() } else { this }, Ordering::Relaxed);
-            let may = !is_shared || !state.waiting.is_running(tenant) && !state.waiting.is_ahead(tenant);
+            let may = !is_shared || state.waiting.running(tenant) == 0 && !state.waiting.is_ahead(tenant);
             if may {
                 state.begin(tenant);
                 return Poll::Ready(Turn { turns, tenant, since });
@@ -322,7 +322,7 @@ mod tests {
         }
         assert_eq!(turns.state.lock().running, 0);
         assert!(turns.state.lock().waiting.is_empty());
-        assert!(all.iter().all(|tenant| !turns.state.lock().waiting.is_running(tenant)));
+        assert!(all.iter().all(|tenant| turns.state.lock().waiting.running(tenant) == 0));
     }
 
     #[test]
