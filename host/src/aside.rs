@@ -128,6 +128,15 @@ pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     outcome.await.map_err(|_| std::io::Error::other("it broke off"))
 }
 
+/// Does `work`, which blocks, on one of the runtime's threads for that. A thread that is started for it is started by the
+/// runtime's own: one that a thread that yields starts would yield too, and serve requests later.
+///
+/// # Errors
+/// Where the work broke off, or the host is ending.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
+    tokio::spawn(async { tokio::task::spawn_blocking(work).await }).await.and_then(|outcome| outcome)
+}
+
 /// A thread with a runtime of its own, for what must go on however busy all others are: sockets and timers that are made
 /// there are looked after there.
 pub struct Lane(Option<Runtime>);

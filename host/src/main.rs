@@ -7,6 +7,7 @@ use bulkhead::aside::serve_requests;
 use bulkhead::config::{Config, Flags};
 use bulkhead::{app, confined, sandbox, telemetry};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 mod cli;
 
@@ -109,8 +110,18 @@ fn serve(flags: Serve) -> anyhow::Result<ExitCode> {
     let Serve { listen, grpc_listen, admin_listen, data_dir, config } = flags;
     let config = Config::load(Flags { listen, grpc_listen, admin_listen, data_dir, config })?;
     telemetry::start(&config.telemetry)?;
+    open_many_files();
     runtime()?.block_on(app::serve(config))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each connection is a file, and so are lanes to processes of models: as many may be open as whoever started the host allows,
+/// where what is usual is far less.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "no more than {:?} files can be open", limit.current);
+    }
 }
 
 /// How a process ends that a host runs.

@@ -16,6 +16,7 @@ use super::breaker::{Breaker, Next};
 use super::model::{ApartModel, Bytes, Parts};
 use super::process::{NotLoaded, Process, Started};
 use super::wire::{Hello, What};
+use crate::aside::blocking;
 use crate::clock;
 use crate::engine::{BackendError, BudgetShare};
 use crate::runner::RunError;
@@ -24,6 +25,9 @@ use crate::tenants::Tenant;
 
 /// Who wants to load waits so long for a process, which may have many models to load again first. Arbitrary.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Models that could not be loaded again are tried this often, while requests for them come.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A model whose loading has ended the process so often is left out when the others are loaded again.
 const FATAL_LOADS: u32 = 2;
@@ -40,6 +44,8 @@ pub struct Keeper {
     turn: Arc<Semaphore>,
     /// Held by who loads.
     loading: Mutex<()>,
+    /// When it was last tried to load again what could not be.
+    tried_again: Mutex<Option<Instant>>,
 }
 
 struct State {
@@ -92,6 +98,7 @@ impl Keeper {
             models: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
             loading: Mutex::default(),
+            tried_again: Mutex::default(),
         });
         let own = Arc::clone(&keeper);
         // It lives as long as the host: the processes that it starts end with it.
@@ -129,7 +136,7 @@ impl Keeper {
             drop(turn);
             loaded
         };
-        tokio::task::spawn_blocking(load).await.map_err(|error| host(&error))?
+        blocking(load).await.map_err(|error| host(&error))?
     }
 
     fn load_of(self: &Arc<Self>, parts: Parts) -> Result<Arc<ApartModel>, LoadError> {
@@ -201,6 +208,28 @@ impl Keeper {
             Phase::Up(process) if !process.is_ended() => Some(process.id()),
             _ => None,
         }
+    }
+
+    /// A request came for a model that no process has. Where one runs by now it could not be loaded again there, for want of
+    /// memory perhaps: it is tried once more.
+    pub(super) fn catch_up(self: &Arc<Self>) {
+        let process = match &self.state.lock().phase {
+            Phase::Up(process) if !process.is_ended() => Arc::clone(process),
+            _ => return,
+        };
+        let now = clock::now();
+        let mut tried = self.tried_again.lock();
+        if tried.is_some_and(|tried| now < tried + AGAIN_AFTER) {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else { return };
+        *tried = Some(now);
+        let keeper = Arc::clone(self);
+        tokio::spawn(blocking(move || {
+            let _turn = turn;
+            let _it_is_needed = keeper.loading.lock();
+            keeper.bring_back(&process);
+        }));
     }
 
     /// What a request is told while there is no process.
@@ -288,7 +317,7 @@ impl Keeper {
         for model in &models {
             model.lose();
         }
-        let words = words.join().unwrap_or_default();
+        let words = words.last();
         if models.is_empty() && process.requests() == 0 {
             tracing::info!(tenant = self.tenant.id().as_str(), "a process of models ended, since there are none");
             return false;
@@ -325,10 +354,10 @@ impl Keeper {
         self.changed.notify_all();
     }
 
-    /// Loads again what a process before this one had.
+    /// Loads again what a process before this one had, and this one has not.
     fn bring_back(&self, process: &Arc<Process>) {
         for model in self.models() {
-            if model.fatal_loads() >= FATAL_LOADS || process.is_ended() {
+            if model.is_loaded() || model.fatal_loads() >= FATAL_LOADS || process.is_ended() {
                 continue;
             }
             match model.load_again(process) {

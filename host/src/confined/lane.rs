@@ -148,8 +148,12 @@ impl Lane {
 
     fn grow(&mut self, bytes: u64, most: usize) -> Result<(), Failure> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        // Were it to ask without an end, a thread would be held as long.
+        if bytes <= self.memory.len() {
+            return Err(Failure::Rule("it asks for memory that it has"));
+        }
         if bytes > most {
-            return Err(Failure::Refused(format!("its outputs hold {bytes} bytes, and at most {most} are taken, which is `engine.max_queued_mb`")));
+            return Err(Failure::Refused(format!("what it has to say holds {bytes} bytes, and at most {most} are taken")));
         }
         self.enlarge(bytes)?;
         Ok(self.socket.send(&Ask::Grown, &mut self.room)?)
@@ -260,6 +264,9 @@ impl Drop for Held {
         if !self.pending {
             if lane.memory.len() <= KEPT_BYTES {
                 self.process.give_back(lane);
+            } else {
+                // What the process may have kept of it holds nothing.
+                lane.memory.empty();
             }
             return;
         }

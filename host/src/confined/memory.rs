@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
 
 /// Where tensors begin: as the runtime's own allocator has it.
 const ALIGNMENT: usize = 64;
@@ -44,10 +44,16 @@ impl Memory {
     /// Makes it as large as that at least. What is in it stays there.
     pub(super) fn grow(&mut self, bytes: usize) -> io::Result<()> {
         if bytes > self.len() {
-            self.file.set_len(Self::rounded(bytes) as u64)?;
+            self.file.set_len(bytes as u64)?;
             self.look()?;
         }
         Ok(())
+    }
+
+    /// Gives back to the system what it holds, whoever else has it still.
+    pub(super) fn empty(&self) {
+        // It is merely given back later, where that can't be done.
+        let _ = fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, self.len() as u64);
     }
 
     /// Bytes that it has when it is grown to so many: a quarter more, at most, so that it does not grow each time.
@@ -124,11 +130,13 @@ mod tests {
         assert_eq!(theirs.take(4093, 3).unwrap(), b"end");
         assert!(theirs.take(4094, 3).is_none() && theirs.take(1, usize::MAX).is_none());
         assert!(theirs.file().set_len(1).is_err());
-        ours.grow(5000).unwrap();
+        ours.grow(Memory::rounded(5000)).unwrap();
         assert!(theirs.len() == 4096 && theirs.take(4096, 1).is_none());
         theirs.look().unwrap();
         assert!(theirs.put(8189, b"end"));
         assert_eq!((ours.len(), ours.take(8189, 3).unwrap().as_slice()), (8192, &b"end"[..]));
+        ours.empty();
+        assert_eq!(theirs.take(8189, 3).unwrap(), [0; 3]);
     }
 
     #[test]

@@ -116,6 +116,11 @@ impl ApartModel {
         self.is_closed.load(Ordering::SeqCst) || (matches!(self.parts.bytes, Bytes::Brought(_)) && self.place.load().is_none())
     }
 
+    /// A process has it.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.place.load().is_some()
+    }
+
     /// How often loading it again has ended the process.
     pub(super) fn fatal_loads(&self) -> u32 {
         self.fatal_loads.load(Ordering::Relaxed)
@@ -135,6 +140,7 @@ impl ApartModel {
         }
         self.inline.store(facts.inline, Ordering::Relaxed);
         self.place.store(Some(Arc::new(Place { process: Arc::clone(process), model: facts.model })));
+        self.fatal_loads.store(0, Ordering::Relaxed);
         if self.is_closed.load(Ordering::SeqCst) {
             self.leave();
         }
@@ -231,7 +237,10 @@ impl Runner for ApartModel {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(RunError::Stopped);
         }
-        let place = self.place.load_full().ok_or_else(|| self.keeper.gone())?;
+        let Some(place) = self.place.load_full() else {
+            self.keeper.catch_up();
+            return Err(self.keeper.gone());
+        };
         let bytes = inputs.iter().map(Tensor::weight).fold(0, usize::saturating_add);
         let limit_bytes = self.keeper.budget().limit();
         if bytes > limit_bytes {
@@ -283,6 +292,10 @@ impl Loaded for ApartModel {
 
     fn threads(&self) -> usize {
         self.threads
+    }
+
+    fn is_closed(&self) -> bool {
+        Self::is_closed(self)
     }
 
     fn close(&self) {

@@ -5,8 +5,8 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,6 +27,9 @@ pub(super) const LANES: usize = 128;
 /// The name of the thread in it that loads a model.
 pub(super) const LOAD_THREAD: &str = "bulkhead-load";
 
+/// Lanes that nobody has just now are kept up to so many: each has two files open here, and memory. Arbitrary: a crowd's.
+const KEPT_LANES: usize = 32;
+
 /// A process is ready by then, or never. Arbitrary: it takes a tenth of a second.
 const START_AT_MOST: Duration = Duration::from_secs(60);
 
@@ -38,6 +41,9 @@ const FACTS_AT_MOST: usize = 16 << 20;
 
 /// Bytes of its last words that are kept.
 const WORDS: usize = 2048;
+
+/// They are there at once when it has ended.
+const WORDS_AT_MOST: Duration = Duration::from_secs(1);
 
 /// A process that runs.
 pub(super) struct Process {
@@ -72,7 +78,7 @@ pub(super) enum NotLoaded {
 pub(super) struct Started {
     pub(super) process: Arc<Process>,
     pub(super) child: Child,
-    pub(super) words: std::thread::JoinHandle<String>,
+    pub(super) words: Words,
     pub(super) hello: Hello,
 }
 
@@ -92,14 +98,16 @@ impl Process {
         let mut child = command.spawn()?;
         // The command holds the other end, whose closing is to be seen.
         drop(command);
-        let words = last_words(child.stderr.take())?;
-        match Self::greet(ours, &child, options) {
-            Ok((process, hello)) => Ok(Started { process, child, words, hello }),
-            Err(error) => {
+        let words = Words::read(child.stderr.take());
+        let greeted = Self::greet(ours, &child, options);
+        match (greeted, words) {
+            (Ok((process, hello)), Ok(words)) => Ok(Started { process, child, words, hello }),
+            (greeted, words) => {
                 // It may have ended already.
                 let _ = child.kill();
                 let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-                let said = words.join().unwrap_or_default();
+                let error = greeted.err().unwrap_or_else(|| io::Error::other("no thread for what it writes"));
+                let said = words.map(|words| words.last()).unwrap_or_default();
                 Err(io::Error::new(error.kind(), format!("{error} ({how}); its last words: {}", said.trim())))
             }
         }
@@ -173,7 +181,7 @@ impl Process {
     pub(super) fn leave_a_processor(self: &Arc<Self>, leave: bool) {
         if self.leaves_a_processor.load(Ordering::Relaxed) != leave && self.leaves_a_processor.swap(leave, Ordering::SeqCst) != leave {
             let process = Arc::clone(self);
-            tokio::task::spawn_blocking(move || process.tell_threads());
+            tokio::spawn(aside::blocking(move || process.tell_threads()));
         }
     }
 
@@ -215,8 +223,9 @@ impl Process {
     }
 
     pub(super) fn give_back(&self, lane: Lane) {
-        if !self.is_ended() {
-            self.lanes.lock().push(lane);
+        let mut lanes = self.lanes.lock();
+        if !self.is_ended() && lanes.len() < KEPT_LANES {
+            lanes.push(lane);
         }
     }
 
@@ -232,35 +241,42 @@ impl Process {
 
     /// Loads a model. Blocks for as long as that takes.
     pub(super) fn load(&self, what: What, artifact: &File, manifest: &str) -> Result<Facts, NotLoaded> {
-        let mut lane = self.loads.lock();
-        let failed = |failure| match failure {
-            Failure::Gone | Failure::Late | Failure::Full => NotLoaded::Ended("it ended"),
-            Failure::Refused(why) => NotLoaded::Refused(BackendError::Refused(why)),
-            Failure::Rule(rule) => {
-                self.kill(rule);
-                NotLoaded::Ended(rule)
-            }
+        let failure = match self.load_on(&mut self.loads.lock(), what, artifact, manifest) {
+            Ok(loaded) => return loaded.map_err(NotLoaded::Refused),
+            Err(failure) => failure,
         };
+        let why = match &failure {
+            Failure::Gone => "it ended",
+            Failure::Late => "it took too long, and was ended",
+            Failure::Rule(rule) => rule,
+            Failure::Full | Failure::Refused(_) => "what it has to say of a model is too much",
+        };
+        // The next load could not count on its lane.
+        self.kill(why);
+        Err(match failure {
+            Failure::Refused(why) => NotLoaded::Refused(BackendError::Refused(why)),
+            _ => NotLoaded::Ended(why),
+        })
+    }
+
+    fn load_on(&self, lane: &mut Lane, what: What, artifact: &File, manifest: &str) -> Result<Result<Facts, BackendError>, Failure> {
         let ask = Ask::Load { what, manifest_bytes: manifest.len() as u64 };
-        lane.load(&ask, manifest.as_bytes(), artifact).map_err(|error| failed(error.into()))?;
+        lane.load(&ask, manifest.as_bytes(), artifact)?;
         let until = Deadline::after(LOAD_AT_MOST);
         loop {
-            match lane.told(FACTS_AT_MOST).map_err(failed)? {
+            match lane.told(FACTS_AT_MOST)? {
                 Some(Told::Loaded { facts_bytes }) => {
                     if self.leaves_a_processor.load(Ordering::SeqCst) {
                         self.tell_threads();
                     }
                     let facts = lane.memory().take(0, usize::try_from(facts_bytes).unwrap_or(usize::MAX));
                     let facts = facts.and_then(|facts| serde_json::from_slice::<Facts>(&facts).ok());
-                    return facts.ok_or_else(|| failed(Failure::Rule("what it says of a model is nothing")));
+                    return facts.map(Ok).ok_or(Failure::Rule("what it says of a model is nothing"));
                 }
-                Some(Told::Refused(refusal)) => return Err(NotLoaded::Refused(refusal.into())),
-                Some(_) => return Err(failed(Failure::Rule("it answered a load with something else"))),
-                None if until.left().is_zero() => {
-                    self.kill("a load takes too long");
-                    return Err(NotLoaded::Ended("it took too long, and was ended"));
-                }
-                None if self.is_ended() => return Err(NotLoaded::Ended("it ended")),
+                Some(Told::Refused(refusal)) => return Ok(Err(refusal.into())),
+                Some(_) => return Err(Failure::Rule("it answered a load with something else")),
+                None if until.left().is_zero() => return Err(Failure::Late),
+                None if self.is_ended() => return Err(Failure::Gone),
                 None => {}
             }
         }
@@ -273,23 +289,36 @@ fn open_lane(control: &Socket, room: &mut Packet, id: u32, budget: &BudgetShare)
     Ok(lane)
 }
 
-/// Reads what it writes, so that it never waits for that, and keeps the end of it.
-fn last_words(stderr: Option<ChildStderr>) -> io::Result<std::thread::JoinHandle<String>> {
-    let read = move || {
-        let mut kept = Vec::new();
-        let mut room = [0; WORDS];
-        let mut stderr = stderr;
-        while let Some(stderr) = &mut stderr {
-            match stderr.read(&mut room) {
-                Ok(0) | Err(_) => break,
-                Ok(bytes) => {
-                    kept.extend_from_slice(&room[..bytes]);
-                    let surplus = kept.len().saturating_sub(WORDS);
-                    kept.drain(..surplus);
+/// What a process writes, the end of which is kept.
+pub(super) struct Words(mpsc::Receiver<String>);
+
+impl Words {
+    /// Reads it, so that the process never waits for that.
+    fn read(stderr: Option<ChildStderr>) -> io::Result<Self> {
+        let (sender, words) = mpsc::channel();
+        let read = move || {
+            let mut kept = Vec::new();
+            let mut room = [0; WORDS];
+            let mut stderr = stderr;
+            while let Some(stderr) = &mut stderr {
+                match stderr.read(&mut room) {
+                    Ok(0) | Err(_) => break,
+                    Ok(bytes) => {
+                        kept.extend_from_slice(&room[..bytes]);
+                        let surplus = kept.len().saturating_sub(WORDS);
+                        kept.drain(..surplus);
+                    }
                 }
             }
-        }
-        String::from_utf8_lossy(&kept).into_owned()
-    };
-    std::thread::Builder::new().name("bulkhead-words".to_owned()).spawn(read)
+            // Who waited for them may have given up.
+            let _ = sender.send(String::from_utf8_lossy(&kept).into_owned());
+        };
+        std::thread::Builder::new().name("bulkhead-words".to_owned()).spawn(read)?;
+        Ok(Self(words))
+    }
+
+    /// Its last ones, once it has ended. Where it has handed its end to somebody who lives on there are none.
+    pub(super) fn last(&self) -> String {
+        self.0.recv_timeout(WORDS_AT_MOST).unwrap_or_default()
+    }
 }

@@ -10,6 +10,9 @@ use crate::tensor::{Datatype, Tensor};
 /// Bytes of a message at most: the shapes of some thousand tensors.
 pub(super) const MESSAGE_BYTES: usize = 64 << 10;
 
+/// Bytes of a text in one. Arbitrary: more than anybody is told.
+const TEXT_BYTES: usize = 8 << 10;
+
 /// On a lane, from the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Ask {
@@ -126,11 +129,17 @@ pub(super) struct Hello {
 impl From<BackendError> for Refusal {
     fn from(error: BackendError) -> Self {
         match error {
-            BackendError::Manifest { pointer, message } => Self::Manifest { pointer, message },
-            BackendError::Refused(message) => Self::Refused(message),
-            other => Self::Refused(other.to_string()),
+            BackendError::Manifest { pointer, message } => Self::Manifest { pointer: cut(pointer), message: cut(message) },
+            BackendError::Refused(message) => Self::Refused(cut(message)),
+            other => Self::Refused(cut(other.to_string())),
         }
     }
+}
+
+/// Texts quote what a model has, and must fit into a message.
+pub(super) fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES));
+    text
 }
 
 impl From<Refusal> for BackendError {
@@ -153,6 +162,15 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_fits_into_a_message_whatever_it_quotes() {
+        let long = "\u{e9}".repeat(MESSAGE_BYTES);
+        for error in [BackendError::Refused(long.clone()), BackendError::Manifest { pointer: long.clone(), message: long.clone() }] {
+            let bytes = postcard::to_allocvec(&Told::Refused(error.into())).unwrap();
+            assert!(bytes.len() < MESSAGE_BYTES && bytes.len() > TEXT_BYTES, "{}", bytes.len());
+        }
+    }
 
     #[test]
     fn messages_come_out_as_they_went_in_and_others_not_at_all() {

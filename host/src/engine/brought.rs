@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::Engine;
+use crate::aside::apart;
 use crate::runner::{Load, Runner};
 use crate::telemetry::metrics::EngineMetrics;
 use crate::tenants::Tenant;
@@ -43,7 +44,7 @@ impl Load for Brought {
             drop(turn);
             loaded
         };
-        let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?;
+        let loaded = apart(load).await.map_err(|error| error.to_string())?;
         Ok(loaded.map_err(|error| error.to_string())?)
     }
 }

@@ -32,6 +32,9 @@ pub trait Loaded: Runner {
     /// Threads of one run.
     fn threads(&self) -> usize;
 
+    /// [`Loaded::close`] was called, or has the same outcome.
+    fn is_closed(&self) -> bool;
+
     /// Refuses what comes, ends what is under way and waits for the threads that are this process's. Blocks.
     fn close(&self);
 }

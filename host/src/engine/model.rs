@@ -292,10 +292,10 @@ impl Model {
     ) -> (Result<Vec<Tensor>, BackendError>, Duration) {
         let watch = &self.shared.watches[at];
         let _ticks = self.ticker.busy();
-        watch.begin(run, Some(until));
-        begun();
-        let outputs = session.outputs(inputs, watch.stop());
-        watch.finish();
+        let outputs = watch.run(run, Some(until), |stop| {
+            begun();
+            session.outputs(inputs, stop)
+        });
         (outputs, start.elapsed())
     }
 
@@ -423,6 +423,10 @@ impl Loaded for Model {
 
     fn threads(&self) -> usize {
         self.threads
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shared.queue.is_closed()
     }
 
     fn close(&self) {

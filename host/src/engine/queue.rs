@@ -220,6 +220,11 @@ impl Queue {
         state.len() < before
     }
 
+    /// Nothing is taken in any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Refuses what waits and what comes.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();

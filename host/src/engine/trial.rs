@@ -111,10 +111,7 @@ impl Trial<'_> {
     }
 
     fn once(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, BackendError> {
-        self.watch.begin([], Some(clock::now() + TRIAL_AT_MOST));
-        let outputs = self.session.outputs(inputs, self.watch.stop());
-        self.watch.finish();
-        outputs
+        self.watch.run([], Some(clock::now() + TRIAL_AT_MOST), |stop| self.session.outputs(inputs, stop))
     }
 
     /// The shortest of some runs.
@@ -164,9 +161,9 @@ impl Trial<'_> {
         let mut merged = Merged::default();
         let _ = merged.gather(layout, self.signature, &[(one, 1), (other, 1)]);
         let mut split = merged.split(layout);
-        self.watch.begin([], Some(clock::now() + TRIAL_AT_MOST));
-        let ran = self.session.run(merged.tensors(), self.watch.stop(), &mut |view| split.take(view).map_err(BackendError::Refused));
-        self.watch.finish();
+        let ran = self.watch.run([], Some(clock::now() + TRIAL_AT_MOST), |stop| {
+            self.session.run(merged.tensors(), stop, &mut |view| split.take(view).map_err(BackendError::Refused))
+        });
         ran.map_err(|error| format!("a run of two rows failed: {error}"))?;
         for (inputs, together) in [one, other].into_iter().zip(split.finish().0) {
             let alone = self.once(inputs).map_err(|error| format!("a run of one row failed: {error}"))?;

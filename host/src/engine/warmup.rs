@@ -35,10 +35,7 @@ pub(super) fn run<'a>(
         let inputs = inputs(signature, warmup).map_err(refuse)?;
         for (session, watch) in &mut sessions {
             for _ in 0..warmup.count {
-                watch.begin([], Some(until));
-                let ran = session.run(&inputs, watch.stop(), &mut |_| Ok(()));
-                watch.finish();
-                match ran {
+                match watch.run([], Some(until), |stop| session.run(&inputs, stop, &mut |_| Ok(()))) {
                     Ok(()) if clock::now() < until => {}
                     Err(error) if clock::now() < until => return Err(refuse(format!("the run failed: {error}"))),
                     _ => return Err(refuse(format!("all of it may take {} s, and took longer", AT_MOST.as_secs()))),

@@ -30,20 +30,29 @@ impl Watch {
         Self { stop, state: Mutex::default() }
     }
 
-    pub(super) fn stop(&self) -> &Stop {
-        &self.stop
-    }
-
     /// A run of these requests begins; with `until`, it is ended when it lasts longer.
-    pub(super) fn begin(&self, requests: impl IntoIterator<Item = u64>, until: Option<Instant>) {
+    fn begin(&self, requests: impl IntoIterator<Item = u64>, until: Option<Instant>) {
         let mut state = self.state.lock();
         state.wanted.clear();
         state.wanted.extend(requests);
         (state.busy, state.until) = (true, until);
     }
 
+    /// Runs something under it. It is over also where a fault of ours breaks it off: what ends this run must not end the next one.
+    pub(super) fn run<T>(&self, requests: impl IntoIterator<Item = u64>, until: Option<Instant>, run: impl FnOnce(&Stop) -> T) -> T {
+        struct Over<'w>(&'w Watch);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.finish();
+            }
+        }
+        self.begin(requests, until);
+        let _over = Over(self);
+        run(&self.stop)
+    }
+
     /// The run is over.
-    pub(super) fn finish(&self) {
+    fn finish(&self) {
         let mut state = self.state.lock();
         if state.ended {
             self.stop.clear();

@@ -101,7 +101,6 @@ impl Shared {
             merged.trim();
             if ran.is_err() {
                 tracing::error!("a batch broke off by a fault of the engine");
-                watch.finish();
                 for entry in batch.drain(..) {
                     entry.reply.send(Err(RunError::Failed("the engine broke off; its log has more".to_owned())));
                 }
@@ -112,11 +111,11 @@ impl Shared {
     fn one_by_one(&self, session: &mut dyn Backend, watch: &Watch, batch: &mut Vec<Entry>) {
         for entry in batch.drain(..) {
             let start = clock::now();
-            watch.begin([entry.run], None);
-            // The caller may have gone between the queue and the watch.
-            let gone = entry.reply.is_closed();
-            let outputs = if gone { Err(BackendError::Stopped) } else { session.outputs(&entry.inputs, watch.stop()) };
-            watch.finish();
+            let (gone, outputs) = watch.run([entry.run], None, |stop| {
+                // The caller may have gone between the queue and the watch.
+                let gone = entry.reply.is_closed();
+                (gone, if gone { Err(BackendError::Stopped) } else { session.outputs(&entry.inputs, stop) })
+            });
             let inference = start.elapsed();
             if !gone {
                 self.ran(entry.rows, Duration::ZERO, inference, Duration::ZERO);
@@ -138,17 +137,16 @@ impl Shared {
         }
         let assembled = clock::now();
         let mut split = merged.split(layout);
-        watch.begin(batch.iter().map(|entry| entry.run), None);
-        // Those that have gone by now were told of to no run.
-        for entry in batch.iter().filter(|entry| entry.reply.is_closed()) {
-            watch.unwanted(entry.run);
-        }
-        let ran = if batch.iter().all(|entry| entry.reply.is_closed()) {
-            Err(BackendError::Stopped)
-        } else {
-            session.run(merged.tensors(), watch.stop(), &mut |view| split.take(view).map_err(BackendError::Refused))
-        };
-        watch.finish();
+        let ran = watch.run(batch.iter().map(|entry| entry.run), None, |stop| {
+            // Those that have gone by now were told of to no run.
+            for entry in batch.iter().filter(|entry| entry.reply.is_closed()) {
+                watch.unwanted(entry.run);
+            }
+            if batch.iter().all(|entry| entry.reply.is_closed()) {
+                return Err(BackendError::Stopped);
+            }
+            session.run(merged.tensors(), stop, &mut |view| split.take(view).map_err(BackendError::Refused))
+        });
         if let Err(BackendError::Refused(error)) = &ran {
             tracing::debug!(error, requests = batch.len(), "a batch failed and is run again one by one");
             self.metrics.batches_retried.inc();

@@ -34,7 +34,8 @@ impl Loader {
             Arc::clone(models.entry((tenant.clone(), model.clone(), content)).or_default())
         };
         let mut place = place.lock().await;
-        if let Some(model) = place.as_ref().and_then(Weak::upgrade) {
+        // One that is being let go of is there for a moment yet.
+        if let Some(model) = place.as_ref().and_then(Weak::upgrade).filter(|model| !model.is_closed()) {
             return Ok(model);
         }
         let loaded = self.load_model(tenant, model, manifest, artifact, keeper).await?;

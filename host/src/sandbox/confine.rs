@@ -1,5 +1,6 @@
 //! Shuts in the process that compiles: after [`confine`] it has its three pipes, so much processor time and so much memory,
-//! and nothing else. Should a component take over its compiler, this is all that it has won.
+//! and nothing else. Should a component take over its compiler, it has won this and one thing more, which no wall can take: what
+//! comes out of the process is code that the host runs.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub(super) struct Bounds {
 
 /// What the process may ask the kernel for, whatever the arguments: memory, threads' locks, time, and its open pipes. There
 /// is no call among them that opens a file, a socket or another process.
-const CALLS: [i64; 38] = [
+const CALLS: [i64; 37] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -32,7 +33,6 @@ const CALLS: [i64; 38] = [
     libc::SYS_lseek,
     libc::SYS_madvise,
     libc::SYS_membarrier,
-    libc::SYS_mmap,
     libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_munmap,
@@ -113,6 +113,9 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     // arguments from filters; without it the C library takes this one.
     let thread = (libc::CLONE_THREAD | libc::CLONE_VM) as u64;
     rules.insert(libc::SYS_clone, vec![when(&[(0, Qword, MaskedEq(thread), thread)])?]);
+    // Memory of its own, which its limit counts: neither what is shared with nobody nor what grows downwards is.
+    let uncounted = (libc::MAP_SHARED | libc::MAP_GROWSDOWN) as u64;
+    rules.insert(libc::SYS_mmap, vec![when(&[(3, Dword, MaskedEq(uncounted), 0)])?]);
     // Names of threads and of memory.
     let name = |option: i32| when(&[(0, Dword, Eq, option as u64)]);
     rules.insert(libc::SYS_prctl, vec![name(libc::PR_SET_NAME)?, name(PR_SET_VMA)?]);
@@ -134,6 +137,12 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[expect(unsafe_code, reason = "the standard library does not map memory")]
+    fn maps(flags: i32) -> bool {
+        // SAFETY: new memory, of which nothing is used.
+        unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, flags | libc::MAP_ANONYMOUS, -1, 0) != libc::MAP_FAILED }
+    }
 
     #[test]
     fn behind_the_filter_there_are_threads_and_memory_and_nothing_else() {
@@ -157,6 +166,8 @@ mod tests {
                 ("listens for processes", UnixListener::bind("/tmp/bulkhead-confined.sock").is_ok()),
                 ("starts a process", Command::new("/bin/true").spawn().is_ok()),
                 ("raises a limit", limit(libc::RLIMIT_CORE, 0).is_ok()),
+                ("has memory that nothing counts", maps(libc::MAP_SHARED) || maps(libc::MAP_PRIVATE | libc::MAP_GROWSDOWN)),
+                ("has none at all", !maps(libc::MAP_PRIVATE)),
             ];
             let did: Vec<_> = attempts.into_iter().filter_map(|(what, did)| did.then_some(what)).collect();
             let sum = std::thread::spawn(|| vec![1u64; 1 << 20].iter().sum::<u64>()).join().map_err(|_| "a thread ends badly")?;

@@ -15,7 +15,7 @@ use crate::clock::Deadline;
 use crate::confined::memory::Memory;
 use crate::confined::process::LOAD_THREAD;
 use crate::confined::socket::{Packet, Socket};
-use crate::confined::wire::{Ask, Piece, Run, Since, Told, What};
+use crate::confined::wire::{Ask, Piece, Run, Since, Told, What, cut};
 use crate::runner::{Ran, RunError, Runner as _, Terms};
 use crate::tensor::Tensor;
 
@@ -91,7 +91,7 @@ impl Serving {
                 let outputs = self.hand_over(&ran)?;
                 Told::Ran { outputs, times: ran.times, since: entry.since() }
             }
-            Some(Err(error)) => Told::Failed { error, since: entry.since() },
+            Some(Err(error)) => Told::Failed { error: short(error), since: entry.since() },
             // Nobody reads it, and what is told of here would be told of to nobody.
             None => Told::Failed { error: RunError::Deadline, since: Since::default() },
         };
@@ -167,6 +167,14 @@ impl Serving {
             }
         }
         Ok(())
+    }
+}
+
+fn short(error: RunError) -> RunError {
+    match error {
+        RunError::Failed(text) => RunError::Failed(cut(text)),
+        RunError::Invalid { input, message } => RunError::Invalid { input: input.map(cut), message: cut(message) },
+        other => other,
     }
 }
 

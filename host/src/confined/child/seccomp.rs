@@ -64,12 +64,14 @@ pub(super) fn apply() -> Result<(), String> {
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = FREE.iter().map(|call| (*call, Vec::new())).collect();
     let no_code = || bits(2, libc::PROT_EXEC, 0);
+    // What may grow downwards is not counted as data.
+    let no_stack = || bits(3, libc::MAP_GROWSDOWN, 0);
     rules.insert(
         libc::SYS_mmap,
         vec![
-            SeccompRule::new(vec![no_code()?, bits(3, libc::MAP_ANONYMOUS, 0)?])?,
+            SeccompRule::new(vec![no_code()?, no_stack()?, bits(3, libc::MAP_ANONYMOUS, 0)?])?,
             // The bit of both ways to share.
-            SeccompRule::new(vec![no_code()?, bits(3, libc::MAP_SHARED, 0)?])?,
+            SeccompRule::new(vec![no_code()?, no_stack()?, bits(3, libc::MAP_SHARED, 0)?])?,
         ],
     );
     rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![no_code()?])?]);
