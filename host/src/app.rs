@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::confined::{self, Confined};
 use crate::engine::Engine;
 use crate::identity::{Identity, KeyBounds};
-use crate::loader::{Isolation, Loader, Parts};
+use crate::loader::{Blobs, Isolation, Loader, Parts};
 use crate::predict::Slots;
 use crate::sandbox::{AdmissionLimits, SandboxOptions, Sandboxes};
 use crate::telemetry::metrics::Metrics;
@@ -139,7 +139,7 @@ async fn build(config: &Config) -> anyhow::Result<App> {
         trust,
         models: Mutex::default(),
         plugins: Mutex::new(HashMap::new()),
-        blobs: tokio::sync::RwLock::default(),
+        blobs: Blobs::default(),
         turns: Mutex::new(HashMap::new()),
     });
     // One is left to who has less than others.

@@ -162,7 +162,8 @@ impl Artifacts {
     /// Removes the blob; `false` if there was none. Whoever still has the file open keeps its bytes.
     ///
     /// While uploads may run, another one of the same bytes can finish between "no row refers to this digest" and the
-    /// deletion, and then be left without its bytes. So blobs are deleted on start only: see [`crate::garbage`].
+    /// deletion, and then be left without its bytes: whoever deletes keeps such uploads out meanwhile, or does so before the
+    /// first of them, as [`crate::garbage`] does.
     ///
     /// # Errors
     /// The storage's own.

@@ -81,16 +81,16 @@ pub type Brought = ((Manifest, Digest), Option<Upload>);
 /// The form, of which no more is taken than the tenant may keep: what would be refused in the end does not fill the disk before.
 async fn within_quota(app: &App, caller: &Caller, model: &ModelRef, request: Request) -> Result<Brought, ApiError> {
     let most = app.http.max_model_bytes;
-    let Some((left, exceeded)) = app.loader.left(&caller.tenant, model).await? else {
+    let Some((left, more)) = app.loader.left(&caller.tenant, model).await? else {
         return read_upload(request, app.loader.artifacts(), most).await;
     };
     // Whatever else the form holds: an artifact of the rest is too large.
     let beside = (MANIFEST_BYTES + BETWEEN_PARTS) as u64;
     if upload::length(request.headers()).is_some_and(|length| length.saturating_sub(beside) > left) {
-        return Err(exceeded.into());
+        return Err(more.into());
     }
     let read = read_upload(request, app.loader.artifacts(), most.min(left)).await;
-    read.map_err(|error| if left < most && error.is_of_artifact(left) { exceeded.into() } else { error })
+    read.map_err(|error| if left < most && error.is_of_artifact(left) { more.into() } else { error })
 }
 
 /// What the form of a new version brings: the manifest, and the artifact of at most so many bytes where the manifest needs one.

@@ -1,5 +1,6 @@
 //! From what the registry keeps to what answers: fetch, compile, load, warm, put in place; and drain back out.
 
+mod blobs;
 mod build;
 mod deploy;
 mod error;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use bulkhead_registry::{Artifacts, PluginRef, Store, TenantId};
 use parking_lot::Mutex;
 
+pub use blobs::Blobs;
 pub use deploy::Problem;
 pub use error::LoaderError;
 pub use isolation::Isolation;
@@ -63,9 +65,8 @@ pub struct Parts {
     pub models: Mutex<HashMap<ModelKey, ModelPlace>>,
     /// Plugins that are compiled.
     pub plugins: Mutex<HashMap<(TenantId, PluginRef), Plugin>>,
-    /// Whoever makes a row of bytes that are stored reads; whoever removes bytes that no row names writes: else an
-    /// upload could be recorded whose bytes another, failed one has just removed.
-    pub blobs: tokio::sync::RwLock<()>,
+    /// Bytes that are being taken in: else an upload could be recorded whose bytes another, failed one has just removed.
+    pub blobs: Blobs,
     /// One change of one model at a time: an upload and a promotion must not cross.
     pub turns: Mutex<HashMap<(TenantId, String), Turn>>,
 }

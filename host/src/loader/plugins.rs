@@ -49,16 +49,34 @@ impl Loader {
             let what = format!("plugin `{plugin}`, which is a {} and not a {}", compiled.world().name(), World::ALL[at].name());
             return Err(SignatureError::Unfit { key, what }.into());
         }
-        // In this order everywhere: who removes bytes waits for the former, and with it all who come later.
-        let _recording = self.0.blobs.read().await;
+        let summary = compiled.summary("{}").await.unwrap_or_default();
+        let kept_bytes = self.0.blobs.keep(&digest).await;
+        let recorded = self.record_plugin((tenant, &plugin), &bytes, &compiled, summary, &counted, by).await;
+        drop(kept_bytes);
+        if recorded.is_err() {
+            self.drop_refused(&digest).await;
+        }
+        recorded
+    }
+
+    async fn record_plugin(
+        &self,
+        (tenant, plugin): (&TenantId, &PluginRef),
+        bytes: &[u8],
+        compiled: &Plugin,
+        summary: String,
+        counted: &[Signature],
+        by: &Origin,
+    ) -> Result<(PluginRecord, bool), LoaderError> {
+        let (digest, size) = (*compiled.digest(), bytes.len() as u64);
+        let bounds = self.0.tenants.tenant(tenant);
         let _storing = bounds.storing().await;
-        bounds.room(self.store().kept(tenant).await?, more)?;
+        bounds.room(self.store().kept(tenant).await?, Kept { bytes: size, versions: 0 })?;
         // It may have been revoked while it was compiled.
         self.trust().takes(tenant, &format!("plugin `{plugin}`"), &digest)?;
         let mut upload = self.artifacts().begin(u64::MAX).await?;
-        upload.write(&bytes).await?;
+        upload.write(bytes).await?;
         upload.finish().await?;
-        let summary = compiled.summary("{}").await.unwrap_or_default();
         let record = PluginRecord {
             tenant: tenant.clone(),
             plugin: plugin.clone(),
@@ -69,13 +87,13 @@ impl Loader {
             description: serde_json::json!({ "summary": summary }),
             created_at: clock::unix_ms(),
         };
-        match self.store().put_plugin(record, &kept(&counted, None), by).await? {
+        match self.store().put_plugin(record, &kept(counted, None), by).await? {
             Put::Created(record) => {
-                self.0.plugins.lock().insert((tenant.clone(), plugin), compiled);
+                self.0.plugins.lock().insert((tenant.clone(), plugin.clone()), compiled.clone());
                 Ok((record, true))
             }
             Put::Same(record) => Ok((record, false)),
-            Put::Conflict(there) => Err(conflict(&plugin, &there)),
+            Put::Conflict(there) => Err(conflict(plugin, &there)),
         }
     }
 
@@ -122,12 +140,20 @@ impl Loader {
         Ok(loaded)
     }
 
+    /// Removes bytes that no row names, unless somebody takes them in just now.
     pub(super) async fn drop_unused(&self, digest: &Digest) -> Result<(), LoaderError> {
-        let _removing = self.0.blobs.write().await;
+        let Some(_removing) = self.0.blobs.remove(digest) else { return Ok(()) };
         if !self.store().digest_in_use(digest).await? {
             self.artifacts().delete(digest).await?;
         }
         Ok(())
+    }
+
+    /// The same after an upload that was refused.
+    pub(super) async fn drop_refused(&self, digest: &Digest) {
+        if let Err(error) = self.drop_unused(digest).await {
+            tracing::warn!(%error, "the bytes of a refused upload stay until the next start");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use bulkhead_registry::{
     AuditEntry, Deleted, Digest, Kept, Manifest, ModelName, ModelRef, Origin, Outcome, Promoted, Put, PutStage, RolledBack, Stage, Stored, TenantId,
     Upload, Version, VersionRecord,
 };
+use tokio::sync::OwnedRwLockReadGuard;
 
 use super::trust::kept;
 use super::{Loader, LoaderError};
@@ -13,7 +14,6 @@ use crate::clock;
 use crate::predict::{Slot, State};
 use crate::runner::SignatureDocument;
 use crate::signing::{Signature, Statement};
-use crate::tenants::Exceeded;
 
 /// A version that is to be taken in.
 pub struct NewVersion {
@@ -53,22 +53,27 @@ impl Loader {
         let NewVersion { tenant, model, upload, .. } = &mut new;
         let (tenant, upload) = (tenant.clone(), upload.take());
         let _turn = self.turn(&tenant, model.name.as_str()).await;
-        let recording = self.0.blobs.read().await;
-        let stored = self.artifact(&tenant, &new.manifest, upload).await?;
+        let (stored, kept) = self.artifact(&tenant, &new.manifest, upload).await?;
         let outcome = self.try_and_record(new, &stored).await;
-        drop(recording);
-        if outcome.is_err()
-            && let Err(error) = self.drop_unused(&stored.digest).await
-        {
-            tracing::warn!(%error, "the artifact of a refused upload stays until the next start");
+        drop(kept);
+        if outcome.is_err() {
+            self.drop_refused(&stored.digest).await;
         }
         outcome
     }
 
-    /// What a version consists of: the upload, or the component that answers.
-    async fn artifact(&self, tenant: &TenantId, manifest: &Manifest, upload: Option<Upload>) -> Result<Stored, LoaderError> {
+    /// What a version consists of: the upload, or the component that answers. It is not removed while the guard lives.
+    async fn artifact(
+        &self,
+        tenant: &TenantId,
+        manifest: &Manifest,
+        upload: Option<Upload>,
+    ) -> Result<(Stored, OwnedRwLockReadGuard<()>), LoaderError> {
         match (&manifest.predictor, upload) {
-            (None, Some(upload)) => Ok(upload.finish().await?),
+            (None, Some(upload)) => {
+                let kept = self.0.blobs.keep(&upload.digest()).await;
+                Ok((upload.finish().await?, kept))
+            }
             (None, None) => Err(LoaderError::Parts("the upload lacks the model, which the manifest's runtime needs".to_owned())),
             (Some(_), Some(_)) => {
                 let why = "the upload brings a model, which a predictor has no use for: upload that as a model of its own, and grant it as a graph";
@@ -77,21 +82,23 @@ impl Loader {
             (Some(used), None) => {
                 let plugin = self.store().plugin(tenant, &used.plugin).await?;
                 let plugin = plugin.ok_or_else(|| LoaderError::MissingPlugin(used.plugin.clone()))?;
-                Ok(Stored { digest: plugin.digest, size: plugin.size, path: self.artifacts().path(&plugin.digest) })
+                let kept = self.0.blobs.keep(&plugin.digest).await;
+                Ok((Stored { digest: plugin.digest, size: plugin.size, path: self.artifacts().path(&plugin.digest) }, kept))
             }
         }
     }
 
-    /// Bytes that a version which is yet to come may have, and what to tell who brings more; none where that is not bounded, or
-    /// the version is there already and nothing is added.
+    /// Bytes that the artifact of a version may have, and what to tell who brings more; none where that is not bounded. Where
+    /// the version is there already, that is as many as it has: it can't become another.
     ///
     /// # Errors
     /// Where the registry can't be read.
-    pub async fn left(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<(u64, Exceeded)>, LoaderError> {
-        if self.store().version(tenant, model).await?.is_some() {
-            return Ok(None);
+    pub async fn left(&self, tenant: &TenantId, model: &ModelRef) -> Result<Option<(u64, LoaderError)>, LoaderError> {
+        if let Some(there) = self.store().version(tenant, model).await? {
+            return Ok(Some((there.size, conflict(model, &there))));
         }
-        Ok(self.0.tenants.tenant(tenant).left(self.store().kept(tenant).await?))
+        let left = self.0.tenants.tenant(tenant).left(self.store().kept(tenant).await?);
+        Ok(left.map(|(left, exceeded)| (left, exceeded.into())))
     }
 
     async fn try_and_record(&self, new: NewVersion, stored: &Stored) -> Result<(VersionRecord, bool), LoaderError> {

@@ -60,6 +60,11 @@ impl Upload {
         Ok(())
     }
 
+    /// Of the bytes that came so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// How many bytes came so far.
     pub fn size(&self) -> u64 {
         self.size

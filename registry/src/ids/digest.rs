@@ -49,7 +49,7 @@ impl Digest {
 }
 
 /// A digest of bytes that come in pieces.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Hasher(Sha256);
 
 impl Hasher {
