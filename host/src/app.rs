@@ -27,6 +27,9 @@ use crate::tenants::{Tenants, Turns};
 use crate::tls::Tls;
 use crate::trust::Trust;
 
+/// Connections to the admin listener at one time. Arbitrary: more than any number of probes keeps open.
+const PROBES: usize = 1024;
+
 /// How often what is too old is looked for.
 const RETAIN: Duration = Duration::from_secs(3600);
 
@@ -65,8 +68,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let at_once = Patience { drain: Duration::ZERO, ..patience };
     let max_connections = config.http.max_connections;
     let service = |router, protocol, patience| Service { app: Arc::clone(&app), router, protocol, tls: tls.clone(), patience, max_connections };
-    // A crowd at the others keeps no probe out, and there is none here.
-    let probes = Service { max_connections: usize::MAX, ..service(api::admin(Arc::clone(&app)), Protocol::Http1, at_once) };
+    // A crowd at the others keeps no probe out.
+    let probes = Service { max_connections: PROBES, ..service(api::admin(Arc::clone(&app)), Protocol::Http1, at_once) };
     let probes = lane.spawn(api::serve(admin, probes, until(Stop::Probes)))?;
     let public_service = service(api::public(Arc::clone(&app)), Protocol::Http1, patience);
     let public_service = tokio::spawn(api::serve(public, public_service, until(Stop::Service)));

@@ -1,5 +1,5 @@
 //! Writes down what was refused or failed: many at once in one transaction, and of one caller no more than a bound, since
-//! each row is there for ever. What was changed is written by the registry, in the transaction that changes it.
+//! rows stay for as long as the audit is kept. What was changed is written by the registry, in the transaction that changes it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_registry::{AuditEntry, Outcome, Store, TenantId};
+use bulkhead_registry::{ActorKind, AuditEntry, Origin, Outcome, Store, StoreError, TenantId};
 use futures_util::future::join_all;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Rows of one caller in a minute; what is beyond is counted, and the count is a row. Arbitrary: more than a person reads.
 const OF_ONE: NonZeroU32 = NonZeroU32::new(120).unwrap();
+
+/// How often a busy database is asked to take rows, each time for as long as the store itself waits. Arbitrary: a minute.
+const TRIES: u32 = 6;
 
 /// How often those counts are written.
 const COUNTS: Duration = Duration::from_secs(10);
@@ -76,7 +79,8 @@ impl AuditLog {
         self.0.write_counts().await;
     }
 
-    /// Writes a row, and returns once it is there: nobody learns of a refusal that the audit does not know.
+    /// Writes a row, and returns once it is there, so that nobody learns of a refusal that the audit does not know; or after a
+    /// while, or at once where the caller had so many already that this one is only counted.
     pub async fn write(&self, entry: AuditEntry) {
         let whose = whose(&entry);
         // What was let in is written in any case: a crowd of such rows must not hide one.
@@ -128,8 +132,14 @@ impl Inner {
 
     fn put_off(&self, whose: String, entry: AuditEntry) {
         let mut beyond = self.beyond.lock();
-        let whose = if beyond.len() < CALLERS || beyond.contains_key(&whose) { whose } else { "others".to_owned() };
-        beyond.entry(whose).or_insert((0, entry)).0 += 1;
+        if beyond.len() < CALLERS || beyond.contains_key(&whose) {
+            beyond.entry(whose).or_insert((0, entry)).0 += 1;
+            return;
+        }
+        // Those of many callers are nobody's.
+        let by = Origin { kind: ActorKind::Unknown, actor: "".into(), tenant: None, source: None, ..entry.by };
+        let entry = AuditEntry { by, target: String::new(), target_tenant: None, ..entry };
+        beyond.entry("others".to_owned()).or_insert((0, entry)).0 += 1;
     }
 }
 
@@ -151,13 +161,24 @@ fn whose(entry: &AuditEntry) -> String {
     }
 }
 
+/// A database that somebody else keeps busy is asked again, for a while: whoever waits for the rows has been answered by then.
+async fn append(store: &dyn Store, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+    for _ in 1..TRIES {
+        match store.append_audit(entries.clone()).await {
+            Err(StoreError::Busy(_)) => tracing::warn!(rows = entries.len(), "rows of the audit wait for the database"),
+            outcome => return outcome,
+        }
+    }
+    store.append_audit(entries).await
+}
+
 /// All that waits goes in one transaction.
 async fn write(store: Arc<dyn Store>, mut waiting: mpsc::Receiver<(AuditEntry, oneshot::Sender<()>)>, lost: IntCounter) {
     let mut batch = Vec::with_capacity(AT_ONCE);
     while waiting.recv_many(&mut batch, AT_ONCE).await > 0 {
         let (entries, done): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         let rows = entries.len();
-        match store.append_audit(entries).await {
+        match append(&*store, entries).await {
             Ok(()) => done.into_iter().for_each(|done| {
                 // Nobody may wait any more.
                 let _ = done.send(());
@@ -182,7 +203,7 @@ async fn count(inner: Arc<Inner>) {
 
 #[cfg(test)]
 mod tests {
-    use bulkhead_registry::{ActorKind, AuditFilter, AuditRecord, Origin, Page, SqliteStore};
+    use bulkhead_registry::{AuditFilter, AuditRecord, Page, SqliteStore};
 
     use super::*;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bulkhead_tests::{Answer, TestHost, command, eventually, fixtures, wasm};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 /// Rows of the audit of all tenants, the latest first.
 async fn audit(host: &TestHost, query: &str) -> Vec<Value> {
@@ -269,6 +271,39 @@ async fn who_looks_at_all_tenants_is_in_the_audit_once() {
     host.bear(&own);
     let rows = host.get("/v1/audit?action=tenant.read").await.ok();
     assert_eq!(rows["items"].as_array().expect("rows").len(), 1);
+}
+
+#[tokio::test]
+async fn who_hangs_up_is_in_the_audit_all_the_same_and_no_method_fills_it() {
+    let host = TestHost::guarded().await;
+    host.bear(&host.token("acme", "all"));
+    host.plain(&["identity_f32"]).await;
+    // Another artifact for a version that is there: refused once it has come, by when nobody listens.
+    let body = format!(
+        "--b\r\ncontent-disposition: form-data; name=\"manifest\"; filename=\"manifest.toml\"\r\n\r\n{}\r\n\
+         --b\r\ncontent-disposition: form-data; name=\"model\"; filename=\"m\"\r\n\r\n{}\r\n--b--\r\n",
+        fixtures::PLAIN,
+        "x".repeat(50)
+    );
+    let send = async |method: &str, path: &str, more: &str, body: &str| {
+        let mut stream = TcpStream::connect(host.address()).await.expect("a connection");
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: h\r\n{more}content-length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).await.expect("it is sent");
+    };
+    let token = host.bear("");
+    let more = format!("authorization: Bearer {token}\r\ncontent-type: multipart/form-data; boundary=b\r\n");
+    send("PUT", "/v1/models/identity_f32/versions/1.0.0", &more, &body).await;
+    let method = "A".repeat(100_000);
+    send(&method, "/nowhere", "", "").await;
+    eventually("both are there, the method cut", Duration::from_secs(20), async || {
+        let rows = audit(&host, "").await;
+        let is_failed = |row: &Value| {
+            row["action"] == "PUT /v1/models/{name}/versions/{version}" && row["result"] == "failed" && row["reason"] == "already_exists"
+        };
+        assert!(rows.iter().all(|row| row["action"].as_str().is_some_and(|action| action.len() < 60)));
+        rows.iter().any(is_failed) && rows.iter().any(|row| row["action"] == "A".repeat(16))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) struct List<T> {
 pub(super) struct PluginDocument {
     name: String,
     version: String,
-    /// `transform`, `router` or `predictor`.
+    /// `transform` or `predictor`.
     world: String,
     /// SHA-256 of the component.
     digest: String,

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tower::Service as _;
 
 use super::access::{self, Operation, Routes};
@@ -96,13 +96,30 @@ where
     let (method, uri, came) = (request.method().clone(), request.uri().clone(), visitor.clone());
     request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None, has_place: false, visitor });
     let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);
-    let mut response = router.call(request).await?;
-    let operation = response.extensions_mut().remove::<Operation>();
-    let error = response.extensions_mut().remove::<ApiError>();
-    if operation.is_some() || error.is_some() && came.who.is_err() || error.as_ref().is_some_and(ApiError::is_denial) {
-        // Boxed, as in all that few requests do.
-        Box::pin(access::note(&app, (&came, &request_id), operation, (method.as_str(), uri.path()), error.as_ref())).await;
-    }
+    let id = Arc::clone(&request_id);
+    let to_the_audit = may_leave_a_row(&method, uri.path()) || came.names_a_tenant();
+    let answer = async move {
+        let mut response = router.call(request).await?;
+        let operation = response.extensions_mut().remove::<Operation>();
+        let error = response.extensions_mut().remove::<ApiError>();
+        if operation.is_some() || error.is_some() && came.who.is_err() || error.as_ref().is_some_and(ApiError::is_denial) {
+            // Boxed, as in all that few requests do.
+            Box::pin(access::note(&app, (&came, &id), operation, (method.as_str(), uri.path()), error.as_ref())).await;
+        }
+        Ok::<_, Infallible>((response, error))
+    };
+    // Whoever hangs up meanwhile has done it all the same.
+    let (mut response, error) = if to_the_audit {
+        match tokio::spawn(answer).await {
+            Ok(answered) => answered?,
+            Err(error) => {
+                let error = ApiError::internal(error.to_string());
+                (error.clone().into_response(), Some(error))
+            }
+        }
+    } else {
+        answer.await?
+    };
     if let Some(error) = error {
         if let Some(unread) = unread {
             unread.linger();
@@ -116,6 +133,12 @@ where
         response.headers_mut().insert(REQUEST_ID, value);
     }
     Ok(response)
+}
+
+/// A request that changes something, as far as its method and path tell: not one to a model.
+fn may_leave_a_row(method: &Method, path: &str) -> bool {
+    let asks_a_model = || matches!(path.rsplit('/').next(), Some("predict" | "infer"));
+    *method != Method::GET && *method != Method::HEAD && !asks_a_model()
 }
 
 /// The id that a caller brings, or a new one.

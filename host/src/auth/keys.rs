@@ -105,7 +105,7 @@ impl Keys {
         let client = reqwest::Client::builder().timeout(FETCH).redirect(reqwest::redirect::Policy::none()).build();
         let client = client.map_err(|error| KeyError::Url { url: String::new(), why: error.to_string() })?;
         let now = clock::now();
-        let (keys, fingerprint) = match read(&source, &client).await {
+        let (keys, fingerprint) = match read(&source, &client, false).await {
             Ok(read) => read,
             Err(error @ KeyError::Url { .. }) => {
                 tracing::warn!(%error, "no token can be checked until they are there");
@@ -122,9 +122,9 @@ impl Keys {
         self.table.load().generation
     }
 
-    /// Those that were published once are so old that nobody knows whether they still count.
+    /// Those that could be read once are so old that nobody knows whether they still count.
     pub(super) fn are_stale(&self) -> bool {
-        matches!(self.source, Source::Url(_)) && self.table.load().at.elapsed() > LIFETIME
+        !matches!(self.source, Source::Secret(_)) && self.table.load().at.elapsed() > LIFETIME
     }
 
     /// Those that a token may be signed with, and the generation that they are of.
@@ -143,7 +143,7 @@ impl Keys {
         self.renew(found.is_empty()).await;
         let table = self.table.load();
         let found = table.find(id, algorithm);
-        if matches!(self.source, Source::Url(_)) && (table.keys.is_empty() || table.at.elapsed() > LIFETIME) {
+        if self.are_stale() || matches!(self.source, Source::Url(_)) && table.keys.is_empty() {
             return Err(AuthError::KeysUnavailable);
         }
         if found.is_empty() { Err(AuthError::UnknownKey) } else { Ok((found, table.generation)) }
@@ -196,7 +196,7 @@ impl Keys {
             return;
         }
         let now = clock::now();
-        let (keys, fingerprint, generation, at) = match read(&self.source, &self.client).await {
+        let (keys, fingerprint, generation, at) = match read(&self.source, &self.client, true).await {
             Ok((keys, fingerprint)) => (keys, fingerprint, before.generation + u64::from(fingerprint != before.fingerprint), now),
             Err(error) => {
                 tracing::warn!(%error, "keys can't be renewed; the last good ones serve on");
@@ -215,8 +215,9 @@ impl Table {
     }
 }
 
-/// The keys, and what stands for the bytes that they were read from.
-async fn read(source: &Source, client: &reqwest::Client) -> Result<(Vec<Arc<Known>>, [u8; 32]), KeyError> {
+/// The keys, and what stands for the bytes that they were read from. Files `may_lack` later: whoever removes one takes back its
+/// keys.
+async fn read(source: &Source, client: &reqwest::Client, may_lack: bool) -> Result<(Vec<Arc<Known>>, [u8; 32]), KeyError> {
     match source {
         Source::Secret(secret) => {
             Ok((vec![Arc::new(Known { id: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })], [0; 32]))
@@ -225,7 +226,13 @@ async fn read(source: &Source, client: &reqwest::Client) -> Result<(Vec<Arc<Know
             let (mut keys, mut hash) = (Vec::new(), Sha256::new());
             for path in paths {
                 let failed = |why: String| KeyError::File { path: path.clone(), why };
-                let bytes = tokio::fs::read(path).await.map_err(|error| failed(error.to_string()))?;
+                let bytes = match tokio::fs::read(path).await {
+                    Err(error) if may_lack && error.kind() == std::io::ErrorKind::NotFound => {
+                        tracing::warn!(path = %path.display(), "a file of keys is gone, and with it what it held");
+                        continue;
+                    }
+                    read => read.map_err(|error| failed(error.to_string()))?,
+                };
                 keys.extend(of_file(&bytes).map_err(failed)?);
                 hash.update(&bytes);
             }

@@ -149,6 +149,20 @@ async fn keys_of_files_are_good_for_their_own_algorithm_alone() {
         let token = signed(algorithm, None, &key, &claims());
         assert_eq!(&*bearer(&authenticator, &token).await.unwrap().subject, "ada", "{algorithm:?}");
     }
+    // One whose file is gone is good no more, and the others are; what can't be read is another matter, for its time.
+    let by_rsa = |who: &str| signed(Algorithm::RS256, None, &EncodingKey::from_rsa_pem(RSA).unwrap(), &with(&[("sub", json!(who))]));
+    let by_ec = |who: &str| signed(Algorithm::ES256, None, &EncodingKey::from_ec_pem(EC).unwrap(), &with(&[("sub", json!(who))]));
+    drop(rsa);
+    authenticator.keys.passed(Duration::from_secs(600));
+    assert_eq!(bearer(&authenticator, &by_rsa("grace")).await, Err(AuthError::UnknownKey));
+    assert!(bearer(&authenticator, &by_ec("grace")).await.is_ok());
+    std::fs::write(ec.path(), "no key").unwrap();
+    authenticator.keys.passed(Duration::from_secs(600));
+    assert!(bearer(&authenticator, &by_ec("alan")).await.is_ok());
+    authenticator.keys.passed(Duration::from_secs(25 * 3600));
+    assert_eq!(bearer(&authenticator, &by_ec("kurt")).await, Err(AuthError::KeysUnavailable));
+    std::fs::write(ec.path(), include_bytes!("fixtures/ec.pub.pem")).unwrap();
+    authenticator.keys.passed(Duration::from_secs(600));
     // A public key is no secret: nobody may sign with it as one.
     let confused = signed(Algorithm::HS256, None, &EncodingKey::from_secret(include_bytes!("fixtures/rsa.pub.pem")), &claims());
     assert_eq!(bearer(&authenticator, &confused).await, Err(AuthError::Algorithm));

@@ -70,10 +70,19 @@ async fn list(client: &Client, format: Format) -> anyhow::Result<()> {
     if format.json {
         return out::json(&keys);
     }
-    let mut table = Table::new(&["ID", "NAME", "SCOPES", "CREATED", "BY", "EXPIRES", "REVOKED"]);
+    let mut table = Table::new(&["ID", "NAME", "SCOPES", "ACROSS", "CREATED", "BY", "EXPIRES", "REVOKED"]);
     for key in &keys {
         let (text, time) = (|field| fields::text(key, field), |field| fields::time(key, field));
-        table.row([text("id"), text("name"), text("scopes"), time("created_at"), text("created_by"), time("expires_at"), time("revoked_at")]);
+        table.row([
+            text("id"),
+            text("name"),
+            text("scopes"),
+            text("across"),
+            time("created_at"),
+            text("created_by"),
+            time("expires_at"),
+            time("revoked_at"),
+        ]);
     }
     out::line(table.render())
 }

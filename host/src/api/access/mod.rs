@@ -29,6 +29,9 @@ const TENANT: HeaderName = HeaderName::from_static("x-bulkhead-tenant");
 /// Characters of a target in the audit: a path may be long.
 const TARGET_CHARS: usize = 256;
 
+/// Characters of a method there: it may be whatever a caller likes, and longer than any that there is.
+const METHOD_CHARS: usize = 16;
+
 /// Lets callers in.
 pub struct Access {
     /// None where authentication is off.
@@ -157,9 +160,17 @@ impl Visitor {
         ApiError::new(INVALID_INPUT, format!("`{TENANT}`: {why}"))
     }
 
-    /// It is let into another tenant for that: not where anybody is let in.
+    /// It is let into another tenant for that. Where anybody is let in, that is who gets to see something of it.
     pub(super) fn crosses(&self, need: Need) -> bool {
-        !matches!(need, Need::Nothing | Need::Docs) && matches!((&self.on, &self.who), (Some(Ok(on)), Ok(caller)) if *on != caller.tenant)
+        match (&self.on, &self.who) {
+            (Some(Ok(on)), Ok(caller)) if *on != caller.tenant => !matches!(need, Need::Nothing | Need::Docs) || caller.may(Scope::ModelsRead, on),
+            _ => false,
+        }
+    }
+
+    /// It asks in a tenant's name, its own or another.
+    pub(super) fn names_a_tenant(&self) -> bool {
+        self.on.is_some()
     }
 
     /// Why it was refused, in one word; the caller is told less.
@@ -205,7 +216,7 @@ pub(super) async fn note(
     (method, path): (&str, &str),
     error: Option<&ApiError>,
 ) {
-    let action = operation.map_or_else(|| method.to_owned(), |operation| operation.name());
+    let action = operation.map_or_else(|| method.chars().take(METHOD_CHARS).collect(), |operation| operation.name());
     match error {
         Some(error) => {
             if error.is_denial() || visitor.who.is_err() {

@@ -30,7 +30,11 @@ pub(super) async fn put_key(store: &SqliteStore, record: KeyRecord, by: &Origin)
     .bind(record.revoked_at)
     .execute(&mut *tx)
     .await?;
-    let detail = Some(format!("{}: {}", record.name, record.scopes));
+    // What it may stands before what somebody has called it.
+    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let expires = record.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    let (scopes, across) = (or_none(&record.scopes), or_none(&record.across));
+    let detail = Some(format!("scopes: {scopes}; in other tenants: {across}; expires: {expires}; name: {}", record.name));
     audit::changed(&mut tx, Change { by, action: "key.create", target: ("key", record.id.clone()), tenant: Some(&record.tenant), detail }).await?;
     tx.commit().await?;
     Ok(Put::Created(record))
