@@ -5,7 +5,7 @@ use std::time::Duration;
 use bulkhead_tests::{Answer, TestHost, command, eventually, fixtures, wasm};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Rows of the audit of all tenants, the latest first.
@@ -289,12 +289,14 @@ async fn who_hangs_up_is_in_the_audit_all_the_same_and_no_method_fills_it() {
         let mut stream = TcpStream::connect(host.address()).await.expect("a connection");
         let head = format!("{method} {path} HTTP/1.1\r\nhost: h\r\n{more}content-length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).await.expect("it is sent");
+        stream
     };
     let token = host.bear("");
     let more = format!("authorization: Bearer {token}\r\ncontent-type: multipart/form-data; boundary=b\r\n");
-    send("PUT", "/v1/models/identity_f32/versions/1.0.0", &more, &body).await;
-    let method = "A".repeat(100_000);
-    send(&method, "/nowhere", "", "").await;
+    drop(send("PUT", "/v1/models/identity_f32/versions/1.0.0", &more, &body).await);
+    let mut answered = [0; 12];
+    send(&"A".repeat(100_000), "/nowhere", "", "").await.read_exact(&mut answered).await.expect("an answer");
+    assert_eq!(&answered, b"HTTP/1.1 401");
     eventually("both are there, the method cut", Duration::from_secs(20), async || {
         let rows = audit(&host, "").await;
         let is_failed = |row: &Value| {
