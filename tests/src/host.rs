@@ -112,6 +112,11 @@ impl TestHost {
         self.bearing(self.http.request(method, format!("http://{}{path}", self.address)))
     }
 
+    /// The same with a credential of its own.
+    pub fn request_as(&self, credential: &str, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", self.address)).bearer_auth(credential)
+    }
+
     fn bearing(&self, request: RequestBuilder) -> RequestBuilder {
         match &*self.credential.lock().expect("the credential") {
             Some(credential) => request.bearer_auth(credential),

@@ -460,9 +460,7 @@ async fn requests_of_another_tenant_are_all_answered_meanwhile() {
     host.bear(&hostile);
     host.deploy("crash", "1.0.0", PLAIN, onnx::named_identity("bulkhead.crash")).await;
     let predict = async |token: &str, model: &str, body: Value| {
-        host.bear("");
-        let request = host.request(Method::POST, &format!("/v1/models/{model}/predict"));
-        host.send(request.bearer_auth(token).json(&body)).await
+        host.send(host.request_as(token, Method::POST, &format!("/v1/models/{model}/predict")).json(&body)).await
     };
     let [of_quiet, of_hostile] = processes(&host)[..] else { panic!("one process for each tenant") };
     let stop = AtomicBool::new(false);
@@ -480,7 +478,6 @@ async fn requests_of_another_tenant_are_all_answered_meanwhile() {
         eventually("it runs again", SOON, async || processes(&host).len() == 3).await;
         assert!(!is_there(of_hostile) && kill9(processes(&host)[2]));
         eventually("it runs once more", SOON, async || processes(&host).len() == 4).await;
-        host.bear(&hostile);
         let hungry = host.put_version("hungry/versions/1.0.0", PLAIN, onnx::hungry(16)).await;
         hungry.error(422, "invalid_model").says("engine.process_memory_mb");
         stop.store(true, Ordering::SeqCst);

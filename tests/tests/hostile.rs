@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bulkhead_tests::{Answer, TestHost, WatFile, eventually, fixtures};
+use bulkhead_tests::{Answer, TestHost, WatFile, eventually, fixtures, onnx};
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -113,20 +113,45 @@ async fn neighbour(host: &TestHost) {
     host.configured_ahead("neighbour", "1.0.0").await;
 }
 
-async fn ask_neighbour(host: &TestHost) -> Duration {
+async fn ask_neighbour(host: &TestHost, its: &str) -> Duration {
     let body = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.0, 1.0] }] });
     let began = Instant::now();
-    assert_eq!(host.predict("neighbour", &body).await.ok()["label"], "b");
+    let request = host.request_as(its, Method::POST, "/v1/models/neighbour/predict").json(&body);
+    assert_eq!(host.send(request).await.ok()["label"], "b");
     began.elapsed()
+}
+
+/// What takes far more than a second to compile, within all bounds of an upload.
+fn bomb() -> Vec<u8> {
+    let function = format!(
+        "(func (param i64) (result i64) {} (local.get 0))",
+        "(local.set 0 (i64.mul (local.get 0) (i64.add (local.get 0) (i64.const 3))))".repeat(20_000)
+    );
+    bulkhead_tests::wasm::transform(&function.repeat(40))
+}
+
+/// What is no component of its own: one that no compiler gets done with, and models that take their process along.
+async fn beside_components(host: &TestHost) {
+    host.put_plugin("bomb", "1.0.0", bomb()).await.error(422, "compile_failed");
+    host.deploy("crash", "1.0.0", fixtures::PLAIN, onnx::named_identity("bulkhead.crash")).await;
+    let crash = json!({ "inputs": [{ "name": "bulkhead.crash", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4] }] });
+    host.predict("crash", &crash).await.error(503, "engine_unavailable");
+    let hungry = host.put_version("hungry/versions/1.0.0", fixtures::PLAIN, onnx::hungry(16)).await;
+    hungry.error(422, "invalid_model").says("engine.process_memory_mb");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_ends_as_it_should_and_a_neighbour_notices_nothing() {
-    let host = Arc::new(TestHost::start().await);
+    let setup = TestHost::setup().env("BULKHEAD_AUTH_MODE", "required").env("BULKHEAD_SANDBOX_COMPILE_SECONDS", "5");
+    let host = Arc::new(setup.env("BULKHEAD_ENGINE_PROCESS_MEMORY_MB", "256").start().await);
+    let its = host.token("honest", "all");
+    host.bear(&its);
     neighbour(&host).await;
     for _ in 0..200 {
-        ask_neighbour(&host).await;
+        ask_neighbour(&host, &its).await;
     }
+    // What is counted of uploads is no tenant's.
+    host.bear(&host.mint(&["--tenant", "hostile", "--scope", "all", "--across", "models:read"]));
     let resident = host.resident_kb();
     let done = Arc::new(AtomicBool::new(false));
     let load = tokio::spawn({
@@ -134,7 +159,7 @@ async fn every_case_ends_as_it_should_and_a_neighbour_notices_nothing() {
         async move {
             let mut took = Vec::new();
             while !done.load(Ordering::Relaxed) {
-                took.push(ask_neighbour(&host).await);
+                took.push(ask_neighbour(&host, &its).await);
                 tokio::time::sleep(PAUSE).await;
             }
             took
@@ -149,6 +174,7 @@ async fn every_case_ends_as_it_should_and_a_neighbour_notices_nothing() {
         }
         println!("{:>6} ms {}", began.elapsed().as_millis(), file.name);
     }
+    beside_components(&host).await;
     done.store(true, Ordering::Relaxed);
     let mut took = load.await.expect("a neighbour that was served");
     took.sort();
@@ -163,12 +189,7 @@ async fn every_case_ends_as_it_should_and_a_neighbour_notices_nothing() {
 #[tokio::test]
 async fn what_can_not_be_compiled_in_time_is_refused_and_remembered() {
     let host = TestHost::setup().env("BULKHEAD_SANDBOX_COMPILE_SECONDS", "1").start().await;
-    // Within all bounds of an upload, and far more than a second's work.
-    let function = format!(
-        "(func (param i64) (result i64) {} (local.get 0))",
-        "(local.set 0 (i64.mul (local.get 0) (i64.add (local.get 0) (i64.const 3))))".repeat(20_000)
-    );
-    let bomb = bulkhead_tests::wasm::transform(&function.repeat(40));
+    let bomb = bomb();
     let began = Instant::now();
     host.put_plugin("bomb", "1.0.0", bomb.clone()).await.error(422, "compile_failed").says("1 seconds of processor time");
     let first = began.elapsed();

@@ -418,6 +418,7 @@ fn with_section(component: &[u8], n: u8) -> Vec<u8> {
 #[tokio::test]
 async fn compile_time_runs_out_and_says_when_there_is_some_again() {
     let host = TestHost::setup().env("BULKHEAD_QUOTAS_COMPILE_SECONDS_PER_HOUR", "1").start().await;
+    host.plugins(&["classify"]).await;
     let mut refused = None;
     for n in 0..58 {
         let answer = host.put_plugin("image", &format!("0.1.{n}"), with_section(&fixtures::plugin("image"), n)).await;
@@ -430,6 +431,13 @@ async fn compile_time_runs_out_and_says_when_there_is_some_again() {
     let refused = refused.expect("an end of the hour's time");
     refused.error(429, "too_many_requests").says("compile_seconds_per_hour");
     assert!(refused.header("retry-after").parse::<u32>().expect("seconds") >= 1);
+    // Nor are copies made with configurations, and requests do without.
+    let manifest = format!("{}\ntransforms = [{{ plugin = \"classify@0.1.0\", config = {{ labels = [\"a\", \"b\"] }} }}]", fixtures::PLAIN);
+    let answer = host.put_version("m/versions/1.0.0", &manifest, fixtures::model("identity_f32")).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let document = host.get("/v1/models/m/versions/1.0.0").await.ok();
+    assert_eq!(document["sandboxes"], json!([{ "plugin": "classify@0.1.0", "configured_ahead": false }]));
 }
 
 #[tokio::test]

@@ -139,6 +139,34 @@ async fn metrics_tell_stages_and_outcomes() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_is_counted_no_more() {
+    let host = TestHost::start().await;
+    let deploy = async |version: &str| host.deploy("m", version, fixtures::PLAIN, fixtures::model("add_one")).await;
+    let series = async || {
+        let text = host.get("/metrics").await.expect(200).text();
+        let mut versions: Vec<_> = text.lines().filter_map(|line| Some(line.split_once("version=\"")?.1.split_once('"')?.0.to_owned())).collect();
+        versions.sort();
+        versions.dedup();
+        versions
+    };
+    deploy("1.0.0").await;
+    for version in ["2.0.0", "3.0.0"] {
+        deploy(version).await;
+        let predict = async |body: Value| host.post_json(&format!("/v1/models/m/versions/{version}/predict"), &body).await;
+        predict(json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0] }] })).await.ok();
+        predict(json!({ "inputs": [] })).await.error(400, "invalid_input");
+        host.put_version("m/versions/9.0.0", fixtures::PLAIN, b"no model".to_vec()).await.error(422, "invalid_model");
+    }
+    assert_eq!(series().await, ["1.0.0", "2.0.0", "3.0.0"]);
+    host.post_json("/v1/models/m/promote", &json!({ "version": "1.0.0" })).await.ok();
+    for version in ["2.0.0", "3.0.0"] {
+        let deleted = host.delete(&format!("/v1/models/m/versions/{version}")).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.text());
+    }
+    bulkhead_tests::eventually("their series are gone", std::time::Duration::from_secs(20), async || series().await == ["1.0.0"]).await;
+}
+
+#[tokio::test]
 async fn the_openapi_document_grows_with_the_models() {
     let host = TestHost::start().await;
     let fixed = host.get("/openapi.json").await.ok();

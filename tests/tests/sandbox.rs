@@ -208,9 +208,7 @@ async fn a_crowd_in_sandboxes_leaves_some_to_another_tenant() {
         host.deploy("m", "1.0.0", &manifest("timeout_ms = 20_000"), fixtures::model("identity_f32")).await;
     }
     let predict = async |token: &str, wish: &str| {
-        host.bear("");
-        let request = host.request(Method::POST, "/v1/models/m/predict").json(&json!({ "before": wish }));
-        host.send(request.bearer_auth(token)).await
+        host.send(host.request_as(token, Method::POST, "/v1/models/m/predict").json(&json!({ "before": wish }))).await
     };
     let flood = join_all((0..16).map(|_| predict(&crowd, "loop")));
     let others = async {

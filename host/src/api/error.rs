@@ -298,7 +298,7 @@ impl From<LoaderError> for ApiError {
                     Refused::OverLimits(_) => OVER_LIMITS,
                     Refused::WrongWorld(_) => WRONG_WORLD,
                     Refused::Import(_) => IMPORT_NOT_GRANTED,
-                    Refused::Compile(_) => COMPILE_FAILED,
+                    Refused::Compile(_) | Refused::Slow(_) => COMPILE_FAILED,
                     Refused::Smoke(_) => START_FAILED,
                     Refused::Busy => OVERLOADED,
                     Refused::Host(_) => INTERNAL,

@@ -117,6 +117,7 @@ impl Loader {
         match self.store().delete_plugin(tenant, plugin, by).await? {
             Deleted::Done => {
                 self.0.plugins.lock().remove(&(tenant.clone(), plugin.clone()));
+                self.0.metrics.forget_plugin(tenant.as_str(), &plugin.to_string());
                 if let Some(record) = record {
                     self.drop_unused(&record.digest).await?;
                 }

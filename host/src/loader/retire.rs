@@ -28,12 +28,13 @@ impl Loader {
     /// Says what a version is instead of ready; what answered until now is freed.
     pub(super) fn take_out(&self, tenant: &TenantId, model: &ModelRef, state: State) {
         if let Some(slot) = self.slots().set(tenant, model, state) {
-            self.retire(slot);
+            self.retire(tenant, model, slot);
         }
     }
 
     /// Frees a slot once nobody holds it any more.
-    pub(super) fn retire(&self, slot: Arc<Slot>) {
+    pub(super) fn retire(&self, tenant: &TenantId, model: &ModelRef, slot: Arc<Slot>) {
+        let (loader, tenant, reference) = (self.clone(), tenant.clone(), model.clone());
         tokio::spawn(async move {
             let deadline = Deadline::after(DRAIN);
             while Arc::strong_count(&slot) > 1 && !deadline.left().is_zero() {
@@ -52,10 +53,21 @@ impl Loader {
                 give_memory_back();
             });
             match freed.await {
-                Ok(()) => tracing::info!(model.name = &*model, version = &*version, "a version was drained and unloaded"),
+                Ok(()) => {
+                    tracing::info!(model.name = &*model, version = &*version, "a version was drained and unloaded");
+                    let _turn = loader.turn(&tenant, reference.name.as_str()).await;
+                    loader.forget_metrics(&tenant, &reference).await;
+                }
                 Err(error) => tracing::error!(model.name = &*model, version = &*version, %error, "a version could not be unloaded"),
             }
         });
+    }
+
+    /// Has nothing counted any more of a version that is not there; in its model's turn.
+    pub(super) async fn forget_metrics(&self, tenant: &TenantId, model: &ModelRef) {
+        if matches!(self.store().version(tenant, model).await, Ok(None)) {
+            self.0.metrics.forget_version(tenant.as_str(), model.name.as_str(), model.version.as_str());
+        }
     }
 
     /// Unloads archived versions that nobody asks for any more, for as long as the host runs.

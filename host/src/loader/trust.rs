@@ -81,7 +81,7 @@ impl Loader {
         let mut names = Vec::with_capacity(barred.len());
         for (tenant, model, slot) in barred {
             tracing::warn!(tenant = tenant.as_str(), model = %model, "a version may not run any more, and does not answer");
-            self.retire(slot);
+            self.retire(&tenant, &model, slot);
             names.push((tenant, model));
         }
         names.sort();

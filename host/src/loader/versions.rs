@@ -51,13 +51,14 @@ impl Loader {
     /// See [`LoaderError`].
     pub async fn add_version(&self, mut new: NewVersion) -> Result<(VersionRecord, bool), LoaderError> {
         let NewVersion { tenant, model, upload, .. } = &mut new;
-        let (tenant, upload) = (tenant.clone(), upload.take());
+        let (tenant, model, upload) = (tenant.clone(), model.clone(), upload.take());
         let _turn = self.turn(&tenant, model.name.as_str()).await;
         let (stored, kept) = self.artifact(&tenant, &new.manifest, upload).await?;
         let outcome = self.try_and_record(new, &stored).await;
         drop(kept);
         if outcome.is_err() {
             self.drop_refused(&stored.digest).await;
+            self.forget_metrics(&tenant, &model).await;
         }
         outcome
     }
@@ -213,8 +214,9 @@ impl Loader {
         let digest: Option<Digest> = self.store().version(tenant, model).await?.map(|record| record.digest);
         match self.store().delete_version(tenant, model, by).await? {
             Deleted::Done => {
-                if let Some(slot) = self.slots().remove(tenant, model) {
-                    self.retire(slot);
+                match self.slots().remove(tenant, model) {
+                    Some(slot) => self.retire(tenant, model, slot),
+                    None => self.forget_metrics(tenant, model).await,
                 }
                 self.count_versions();
                 if let Some(digest) = digest {
@@ -355,10 +357,10 @@ impl Loader {
         let slot = Arc::new(slot);
         let placed = self.slots().place(tenant, model, Arc::clone(&slot), |slot| self.trust().stands(tenant, &slot.provenance()));
         match placed {
-            Ok(Some(before)) => self.retire(before),
+            Ok(Some(before)) => self.retire(tenant, model, before),
             Ok(None) => {}
             Err(why) => {
-                self.retire(slot);
+                self.retire(tenant, model, slot);
                 return Err(why.into());
             }
         }

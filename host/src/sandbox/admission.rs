@@ -75,6 +75,9 @@ pub enum Refused {
     /// It can't be compiled, or not within the limits on time and memory.
     #[error("the component can't be compiled: {0}")]
     Compile(String),
+    /// Compiling it took so many seconds, by the clock; on a machine that has less to do it may go well.
+    #[error("the component can't be compiled: it takes more than {0} seconds")]
+    Slow(u64),
     /// It was compiled, and failed when it was first started.
     #[error("the component failed when it was first started: {0}")]
     Smoke(String),
@@ -96,7 +99,7 @@ impl Refused {
             Self::OverLimits(_) => "over_limits",
             Self::WrongWorld(_) => "wrong_world",
             Self::Import(_) => "import_not_granted",
-            Self::Compile(_) => "compile_failed",
+            Self::Compile(_) | Self::Slow(_) => "compile_failed",
             Self::Smoke(_) => "start_failed",
             Self::Busy => "busy",
             Self::Host(_) => "internal",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bulkhead_registry::Digest;
+use tokio::sync::MutexGuard;
 use wasmtime::component::Component;
 
 use super::admission::Refused;
@@ -20,6 +21,7 @@ use super::plugin::{Compiled, Plugin};
 use super::predictor::{Predictor, PredictorDescription};
 use super::transform::Transform;
 use super::usage::{Use, UseOptions};
+use crate::tenants::Tenant;
 
 /// Raised where `snapshot.rs` changes what it makes, so that no cache gives what an older version made.
 const FORMAT: u32 = 1;
@@ -58,6 +60,21 @@ impl Source {
             Self::Read(bytes) => Ok(bytes),
             Self::Unread(_) | Self::Failed => anyhow::bail!("they could not be read before"),
         }
+    }
+}
+
+/// The turn to compile of a tenant: of each, one waits for the compiler, as with uploads. Who has had what it may waits here until
+/// there is some again; each request configures its own until then. None where nobody wants it any more.
+async fn may_compile<'t, T>(tenant: &'t Tenant, into: &Weak<T>) -> Option<MutexGuard<'t, ()>> {
+    loop {
+        let turn = tenant.compiling().await;
+        let Err(exceeded) = tenant.may_compile() else { return Some(turn) };
+        // Uploads are refused meanwhile, and need not wait to learn it.
+        drop(turn);
+        if into.strong_count() == 0 {
+            return None;
+        }
+        tokio::time::sleep(exceeded.wait.max(Duration::from_secs(1))).await;
     }
 }
 
@@ -115,6 +132,8 @@ impl Sandboxes {
         let mut source = Source::Unread(bytes);
         for pause in PAUSES {
             tokio::time::sleep(pause).await;
+            let tenant = Arc::clone(&plugin.0.tenant);
+            let Some(_its_turn) = may_compile(&tenant, &into).await else { return };
             let Ok(_turn) = self.0.ahead.acquire().await else { return };
             let Some(into) = into.upgrade() else { return };
             match self.make(&plugin, key, &config, &mut source).await {

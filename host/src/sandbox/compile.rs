@@ -126,7 +126,8 @@ impl Compiler {
         let seconds = self.cpu_seconds.saturating_mul(WALL_FACTOR);
         let status = match tokio::time::timeout(Duration::from_secs(seconds), work).await {
             Ok(status) => status.map_err(host)?,
-            Err(_) => return Err(Refused::Compile(format!("it takes more than {seconds} seconds"))),
+            // It may as well be the machine's fault.
+            Err(_) => return Err(Refused::Slow(seconds)),
         };
         if compiled.len() as u64 > COMPILED_BYTES {
             return Err(Refused::Compile(format!("it compiles to more than {COMPILED_BYTES} bytes")));

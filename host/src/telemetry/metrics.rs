@@ -1,10 +1,11 @@
 //! All metrics, with their labels. Rooms get handles; nobody writes a metric's name elsewhere.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::proto::Metric;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -193,6 +194,23 @@ impl Metrics {
         }
     }
 
+    /// Forgets a version that is there no more: who uploads and deletes without an end would leave series without an end.
+    pub fn forget_version(&self, tenant: &str, model: &str, version: &str) {
+        let its = [("tenant", tenant), ("model", model), ("version", version)];
+        forget(&self.requests, &its);
+        forget(&self.stages, &its);
+        forget(&self.cache_events, &its);
+        forget(&self.batch_rows, &its);
+        forget(&self.queue_depth, &its);
+        forget(&self.batches_retried, &its);
+        forget(&self.model_bytes, &its);
+    }
+
+    /// Forgets a plugin, as `name@version`, that is there no more.
+    pub fn forget_plugin(&self, tenant: &str, plugin: &str) {
+        forget(&self.plugin_failures, &[("tenant", tenant), ("plugin", plugin)]);
+    }
+
     /// Handles for the sandboxes.
     #[must_use]
     pub fn sandboxes(&self) -> SandboxMetrics {
@@ -228,6 +246,19 @@ impl Metrics {
     pub fn set_versions(&self, ready: usize, unloaded: usize, failed: usize) {
         for (state, count) in [("ready", ready), ("unloaded", unloaded), ("failed", failed)] {
             self.versions.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Removes the series that have these labels, whatever others they have.
+fn forget<B: MetricVecBuilder>(series: &MetricVec<B>, labels: &[(&str, &str)]) {
+    for family in series.collect() {
+        for metric in family.get_metric() {
+            let all: HashMap<&str, &str> = metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+            if labels.iter().all(|(name, value)| all.get(name) == Some(value)) {
+                // Somebody else may have removed it.
+                let _ = series.remove(&all);
+            }
         }
     }
 }
