@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_tests::{TestHost, fixtures, wasm};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const PATH: &str = "/v1/plugins/p/versions/1.0.0";
 
@@ -229,4 +230,16 @@ fn core_modules(component: &[u8]) -> usize {
         at += size;
     }
     count
+}
+
+#[tokio::test]
+async fn an_upload_that_stops_coming_is_given_up() {
+    let host = TestHost::setup().env("BULKHEAD_HTTP_REQUEST_TIMEOUT_MS", "500").start().await;
+    let mut stream = tokio::net::TcpStream::connect(host.address()).await.expect("a connection");
+    let head = "PUT /v1/plugins/p/versions/1.0.0 HTTP/1.1\r\nhost: h\r\ncontent-type: application/wasm\r\ncontent-length: 100000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    stream.write_all(&[0; 100]).await.expect("it is sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 400");
 }

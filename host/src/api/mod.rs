@@ -8,6 +8,7 @@ mod crowd;
 mod document;
 mod error;
 mod extract;
+mod flowing;
 mod form;
 mod health;
 mod keys;

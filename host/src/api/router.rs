@@ -16,6 +16,7 @@ use tower::Service as _;
 use super::access::{self, Operation, Routes};
 use super::error::{ApiError, METHOD_NOT_ALLOWED, NOT_FOUND};
 use super::extract::{Caller, Context};
+use super::flowing::Flowing;
 use super::unread::Unread;
 use super::{App, audit, health, keys, models, oip, openapi, plugins, predict, revocations, tenants, trust_roots, versions, whoami};
 use crate::auth::Memory;
@@ -97,7 +98,12 @@ where
     request.extensions_mut().insert(Context { request_id: Arc::clone(&request_id), arrived, deadline: None, has_place: false, visitor });
     let is_v2 = matches!(request.uri().path().as_bytes(), [b'/', b'v', b'2'] | [b'/', b'v', b'2', b'/', ..]);
     let id = Arc::clone(&request_id);
-    let to_the_audit = may_leave_a_row(&method, uri.path()) || came.names_a_tenant();
+    // Streams over gRPC have bounds of their own.
+    let to_the_audit = is_rest(uri.path()) && (may_change(&method, uri.path()) || came.names_a_tenant());
+    if to_the_audit {
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::new(Flowing::new(body, app.http.request_timeout));
+    }
     let answer = async move {
         let mut response = router.call(request).await?;
         let operation = response.extensions_mut().remove::<Operation>();
@@ -135,8 +141,12 @@ where
     Ok(response)
 }
 
+fn is_rest(path: &str) -> bool {
+    path.starts_with("/v1/") || path.starts_with("/v2/")
+}
+
 /// A request that changes something, as far as its method and path tell: not one to a model.
-fn may_leave_a_row(method: &Method, path: &str) -> bool {
+fn may_change(method: &Method, path: &str) -> bool {
     let asks_a_model = || matches!(path.rsplit('/').next(), Some("predict" | "infer"));
     *method != Method::GET && *method != Method::HEAD && !asks_a_model()
 }
