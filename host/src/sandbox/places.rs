@@ -44,14 +44,13 @@ impl Shared {
 
     /// Takes them, if there are so many and nobody who waits has to have them first.
     fn try_take(&mut self, tenant: &Arc<Tenant>, count: usize) -> bool {
-        let takes = self.queue.is_empty() && self.taken + count <= self.total;
+        if !self.queue.is_empty() || self.taken + count > self.total {
+            return false;
+        }
+        let has = self.queue.running(tenant);
+        let takes = may(tenant, has, count, (self.taken, self.total), || self.queue.weights());
         if takes {
             self.begin(tenant, count);
-            let (mine, now) = (self.queue.running(tenant), (self.taken, self.total));
-            if exceeds_share(mine, now, tenant.weight(), || self.queue.weights()) {
-                self.end(tenant, count, Duration::ZERO);
-                return false;
-            }
         }
         takes
     }
@@ -70,11 +69,7 @@ impl Shared {
     fn give_out(&mut self) {
         while !self.queue.is_empty() {
             let (taken, total, weights) = (self.taken, self.total, self.queue.weights());
-            let may = |tenant: &Arc<Tenant>, has: usize, waiter: &Waiter| {
-                // Whoever has none so far counts from now on.
-                let weights = || weights + if has == 0 { u64::from(tenant.weight()) } else { 0 };
-                !exceeds_share(has + waiter.count, (taken + waiter.count, total), tenant.weight(), weights)
-            };
+            let may = |tenant: &Arc<Tenant>, has: usize, waiter: &Waiter| may(tenant, has, waiter.count, (taken, total), || weights);
             let Some((tenant, waiter)) = self.queue.pop_if(may, |waiter| taken + waiter.count <= total) else { return };
             // Who no longer waits is out of the queue soon.
             if waiter.granted.send(()).is_ok() {
@@ -82,6 +77,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a tenant that has so many may have more, where so many are taken of all. One request of each may have what it needs.
+fn may(tenant: &Tenant, has: usize, count: usize, (taken, total): (usize, usize), weights: impl FnOnce() -> u64) -> bool {
+    has == 0 || !exceeds_share(has + count, (taken + count, total), tenant.weight(), weights)
 }
 
 impl AllPlaces {
@@ -264,9 +264,13 @@ mod tests {
     #[tokio::test]
     async fn a_wish_for_more_than_there_are_is_cut_to_all() {
         let (all, ticker, tenants) = (AllPlaces::new(2), ticker(), Tenants::new(Quotas::default(), 1));
-        let tenant = tenant(&tenants, "a");
-        let _all = all.take(&tenant, 8, late(), &ticker).await.unwrap();
+        let (tenant, other) = (tenant(&tenants, "a"), tenant(&tenants, "b"));
+        let whole = all.take(&tenant, 8, late(), &ticker).await.unwrap();
         assert!(all.take(&tenant, 1, soon(), &ticker).await.is_err());
+        drop(whole);
+        // Though there are others, for whom some are kept from a crowd.
+        drop(all.take(&other, 1, soon(), &ticker).await.unwrap());
+        let _whole = all.take(&tenant, 8, soon(), &ticker).await.unwrap();
     }
 
     #[test]
