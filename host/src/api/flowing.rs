@@ -19,15 +19,40 @@ const A_SECOND: u32 = 4 << 10;
 pub(super) struct Flowing {
     body: Body,
     limit: Duration,
-    /// What may be waited yet; each piece that comes adds to it.
-    left: Duration,
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    wait: Wait,
+}
+
+/// How long a body may be waited for yet: only what is waited counts.
+pub(super) struct Wait {
+    pub(super) left: Duration,
+    /// While it is waited for.
+    since: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Wait {
+    /// So long.
+    pub(super) fn new(left: Duration) -> Self {
+        Self { left, since: None }
+    }
+
+    /// Something came.
+    pub(super) fn came(&mut self) {
+        if let Some((since, _)) = self.since.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
+    }
+
+    /// Waits on; ready once that was too long.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let (_, until) = self.since.get_or_insert_with(|| (clock::now(), Box::pin(sleep(self.left))));
+        until.as_mut().poll(context)
+    }
 }
 
 impl Flowing {
     /// So much may be waited for at one time.
     pub(super) fn new(body: Body, limit: Duration) -> Self {
-        Self { body, limit, left: limit, waiting: None }
+        Self { body, limit, wait: Wait::new(limit) }
     }
 }
 
@@ -38,16 +63,13 @@ impl http_body::Body for Flowing {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            if let Some((since, _)) = this.waiting.take() {
-                this.left = this.left.saturating_sub(since.elapsed());
-            }
+            this.wait.came();
             let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
             let earned = Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / A_SECOND;
-            this.left = this.limit.min(this.left + earned);
+            this.wait.left = this.limit.min(this.wait.left + earned);
             return Poll::Ready(frame);
         }
-        let (_, until) = this.waiting.get_or_insert_with(|| (clock::now(), Box::pin(sleep(this.left))));
-        ready!(until.as_mut().poll(context));
+        ready!(this.wait.poll(context));
         let late = format!("less than {A_SECOND} bytes came in a second, for {} ms", this.limit.as_millis());
         Poll::Ready(Some(Err(axum::Error::new(late))))
     }

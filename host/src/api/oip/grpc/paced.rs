@@ -3,15 +3,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
 
 use super::status::status;
-use crate::clock;
+use crate::api::flowing::Wait;
 use crate::tenants::{Exceeded, Held, Place};
 
 /// Bytes before each message: a flag, and its length.
@@ -25,10 +24,8 @@ pub(super) struct Paced {
     body: Body,
     framing: Framing,
     limit: Duration,
-    /// Of the message at hand: only what is waited for its sender counts.
-    left: Duration,
-    /// While it is waited for.
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Of the message at hand.
+    wait: Wait,
     /// Of the message at hand, as its tenant's requests hold it until it is there.
     held: Option<Held>,
     hold: Hold,
@@ -38,14 +35,14 @@ pub(super) struct Paced {
 impl Paced {
     /// Each message has so long to come.
     pub(super) fn new(body: Body, limit: Duration, hold: Hold, place: Option<Place>) -> Self {
-        Self { body, framing: Framing::default(), limit, left: limit, waiting: None, held: None, hold, _place: place }
+        Self { body, framing: Framing::default(), limit, wait: Wait::new(limit), held: None, hold, _place: place }
     }
 
     /// Reads on where the messages of a piece end, and counts what is of one that does not yet.
     fn count(&mut self, data: &[u8]) -> Result<(), Exceeded> {
         if self.framing.feed(data) {
             // A message ended here; another that began here has its own time.
-            self.left = self.limit;
+            self.wait.left = self.limit;
             self.held = None;
         }
         if !self.framing.is_within() {
@@ -65,9 +62,7 @@ impl http_body::Body for Paced {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            if let Some((since, _)) = this.waiting.take() {
-                this.left = this.left.saturating_sub(since.elapsed());
-            }
+            this.wait.came();
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).cloned();
             return Poll::Ready(match data.map_or(Ok(()), |data| this.count(&data)) {
                 Ok(()) => frame,
@@ -77,8 +72,7 @@ impl http_body::Body for Paced {
         if !this.framing.is_within() {
             return Poll::Pending;
         }
-        let (_, until) = this.waiting.get_or_insert_with(|| (clock::now(), Box::pin(sleep(this.left))));
-        ready!(until.as_mut().poll(context));
+        ready!(this.wait.poll(context));
         let late = tonic::Status::deadline_exceeded("a message was not there in whole in time");
         Poll::Ready(Some(Err(axum::Error::new(late))))
     }
